@@ -1,4 +1,4 @@
-"""Reading training text: `.jsonl.xz` files, Korean Wikipedia articles and their sentences, the held-out hash."""
+"""Reading training text: `.jsonl.xz` files, Wikipedia articles and their sentences, the held-out hash."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from compression.errors import TrainingDataError
 
 _SENTENCE_END = re.compile(r"(?<=[다요음함임까][.!?])\s+|\n+")
 _HANGUL = re.compile(r"[가-힣]")
+_AGAIN = "파일을 다시 받아 주세요."
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,19 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a `.jsonl.xz` file, one a line.
 
     Raises:
-        TrainingDataError: the file is missing or a line is not JSON.
+        TrainingDataError: the file is missing, is not an xz file, or a line is not JSON.
     """
     if not path.exists():
         raise TrainingDataError(f"학습 자료 {path.name}이(가) 없습니다.", "--data로 자료 폴더를 알려 주세요.")
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
+    number = 0
+    try:
+        with lzma.open(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):  # noqa: B007
                 yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise TrainingDataError(f"{path.name}의 {number}번째 줄을 읽을 수 없습니다.") from error
+    except json.JSONDecodeError as error:
+        raise TrainingDataError(f"{path.name}의 {number}번째 줄을 읽을 수 없습니다.", _AGAIN) from error
+    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
+        raise TrainingDataError(f"학습 자료 {path.name}이(가) 손상되었습니다.", _AGAIN) from error
 
 
 def is_held_out(identifier: str, percent: float = 1.0) -> bool:

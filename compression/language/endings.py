@@ -1,7 +1,7 @@
 """Sentence endings of Korean: plain style (해라체) to polite style (합니다체), and statement to question.
 
-The rules look only at the last syllables. Hangul syllables are composed as 0xAC00 + (onset · 21 + vowel) · 28 + coda
-(The Unicode Standard, section 3.12), so that swapping a coda is arithmetic.
+The rules look only at the last syllables. Hangul syllables are composed as 0xAC00 + (onset · 21 + vowel) ·
+28 + coda (The Unicode Standard, section 3.12), so that swapping a coda is arithmetic.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 
 _CODA_N, _CODA_L, _CODA_B = 4, 8, 17
-_POLITE = re.compile(r"(세요|어요|아요|해요|예요|에요|나요|까요|지요|죠|네요|군요|시오)[.!?]*$")
-_FORMAL = re.compile(r"(?P<stem>[가-힣])(니다|니까)[.!?]*$")
-_FINAL = re.compile(r"(?P<stem>.*[가-힣])다(?P<tail>[.!]?)$", re.S)
+# 요 ends a polite sentence, but also nouns: 필요, 중요, 주요, 수요, 개요, 소요, 동요, 민요, 강요.
+_POLITE = re.compile(r"([가-힣](?<![필중주수개소동민강])요|죠|시오)[.!?~]*$")
+_FORMAL = re.compile(r"(?P<stem>[가-힣])(니다|니까|시다)[.!?~]*$")
+# 다 ends a plain sentence, but also nouns: 바다, …마다, 캐나다, 우간다, 르완다, 베란다.
+_FINAL = re.compile(r"(?P<stem>.*[가-힣](?<![바마])(?<!캐나|우간|르완|베란))다(?P<tail>[.!]?)$", re.S)
 _NOMINAL = re.compile(r"[가-힣A-Za-z0-9)%](?P<tail>\.?)$")
 
 
@@ -33,7 +35,7 @@ def is_polite(sentence: str) -> bool:
 
 
 def is_plain(sentence: str) -> bool:
-    """Whether the sentence is a whole statement in plain style, such as ``… 만들었다.``"""
+    """Whether the sentence is a whole statement in plain style, such as ``… 만들었다.``."""
     stripped = sentence.strip()
     return not is_polite(stripped) and _FINAL.match(stripped) is not None
 
@@ -41,7 +43,7 @@ def is_plain(sentence: str) -> bool:
 def polite(sentence: str) -> str:
     """The sentence in 합니다체; one that has no plain ending comes back unchanged.
 
-    ``만들었다.`` → ``만들었습니다.``, ``한다.`` → ``합니다.``, ``먹는다.`` → ``먹습니다.``, ``이다.`` → ``입니다.``
+    ``했다.`` → ``했습니다.``, ``한다.`` → ``합니다.``, ``먹는다.`` → ``먹습니다.``, ``길다.`` → ``깁니다.``
     """
     stripped = sentence.strip()
     match = _FINAL.match(stripped)
@@ -56,29 +58,29 @@ def _polite_stem(stem: str) -> str:
     last = stem[-1]
     if last == "는" and len(stem) > 1 and coda(stem[-2]):
         return stem[:-1] + "습"
-    if coda(last) in (0, _CODA_N):
+    if coda(last) in (0, _CODA_N, _CODA_L):
         return stem[:-1] + _with_coda(last, _CODA_B)
     return stem + "습"
 
 
 def interrogative(sentence: str) -> str | None:
-    """The plain statement as a polite question (``… 설립되었다.`` → ``… 설립되었나요?``), or None if it has no plain ending."""
+    """The plain statement as a polite question (``했다.`` → ``했나요?``); None without a plain ending."""
     match = _FINAL.match(sentence.strip())
     if match is None or is_polite(sentence):
         return None
     stem = match["stem"]
     last = stem[-1]
-    if last in "이아" and (last == "이" or stem.endswith("아니")):
+    if last == "이" or stem.endswith("아니"):
         return stem[:-1] + _with_coda(last, _CODA_N) + "가요?"
     if last == "는" and len(stem) > 1 and coda(stem[-2]):
         return stem[:-1] + "나요?"
-    if coda(last) == _CODA_N:
+    if coda(last) in (_CODA_N, _CODA_L):
         return stem[:-1] + _with_coda(last, 0) + "나요?"
     return stem + "나요?"
 
 
 def statement(text: str) -> str:
-    """The text as something a considerate person says: polite if it is a sentence, ``…입니다.`` if it is a noun phrase."""
+    """The text as a considerate person says it: a sentence politely, a noun phrase with ``입니다.``."""
     stripped = text.strip()
     if is_polite(stripped):
         return stripped

@@ -42,7 +42,7 @@ def write_decoder(checkpoint: Checkpoint, folder: Path, bits: int, max_length: i
         checkpoint: weights named as transformers' GPTNeoXForCausalLM; any linear ``X`` may be the pair
             ``X.down.weight`` [rank, in] and ``X.up.weight`` [out, rank] instead of ``X.weight``.
         folder: existing folder that receives the two files.
-        bits: 32 (as it is), 8 or 4. A tied head is kept at 8 bits even then: its table is also
+        bits: 32 (as it is), 8 or 4. A tied head stays at 8 bits with 4: its table is also
             the output classifier, where errors show most.
         max_length: positions to allow, at most the checkpoint's own.
 

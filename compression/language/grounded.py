@@ -1,4 +1,4 @@
-"""Grounded turns: a question, labelled evidence sentences, and an answer that quotes one of them or says there is none.
+"""Grounded turns: a question, labelled evidence, an answer that quotes one sentence or says there is none.
 
 `compression.language.prompt` gives their form.
 """
@@ -46,22 +46,23 @@ def answer_text(turn: Turn) -> str:
     return label + turn.answer + END
 
 
-# --- questions out of statements ------------------------------------------------------------------------------------
-
 _DATE = re.compile(r"(?:기원전 )?\d{3,4}년(?: \d{1,2}월)?(?: \d{1,2}일)?|\d{1,2}월 \d{1,2}일")
 _COUNT = re.compile(
     r"(?:약 )?\d[\d,.]*(?:만|억|천|조)?(?: ?\d[\d,]*(?:만|천)?)? ?"
     r"(?P<unit>명|개|년|세|살|위|권|편|곡|점|층|석|대|척|회|차례|시간|분|일|개월|주|km|m|cm|kg|g|%|퍼센트|원|달러|미터|킬로미터|제곱킬로미터|평방킬로미터)"
 )
 _PLACE = re.compile(
-    r"[가-힣A-Za-z]+(?:시|군|구|도|국|주|현|대학교|고등학교|대학|병원|공항|섬|강|산|성|역)(?=에서 |에 위치|에 있)"
+    r"[가-힣A-Za-z]+(?:시|군|구|도|국|주|현|대학교|고등학교|대학|병원|공항|섬|강|산|성|역)"
+    r"(?=에서 |에 위치|에 있)"
 )
 _AGENT = re.compile(
-    r"(?<= )(?P<who>[가-힣]{2,8})(?=(?:이|가|에 의해|에게서) [^.]{0,20}(?:설립|발명|제작|감독|작곡|지었|썼|만들|발견|세웠|그린|쓴))"
+    r"(?<= )(?P<who>[가-힣]{2,8})(?=(?:이|가|에 의해|에게서) [^.]{0,20}"
+    r"(?:설립|발명|제작|감독|작곡|지었|썼|만들|발견|세웠|그린|쓴))"
 )
 _REASON = re.compile(r"[^,.]{4,40}(?:때문에|덕분에|위해|위하여|위해서),? ")
 _PRONOUN_OPENING = re.compile(
-    r"^(?:그|그녀|이|이것|그것|본|이곳|그곳|그들|이들|그러나|하지만|또한|그리고|한편)(?:는|은|가|이|의|에|를|을|로서)?,? "
+    r"^(?:그|그녀|이|이것|그것|본|이곳|그곳|그들|이들|그러나|하지만|또한|그리고|한편)"
+    r"(?:는|은|가|이|의|에|를|을|로서)?,? "
 )
 _SUBJECT = re.compile(r"^(?P<subject>[^,.()]{2,20}?)(?:은|는) ")
 _PARENTHESES = re.compile(r"\s*[(（][^()（）]{0,60}[)）]")
@@ -89,12 +90,12 @@ def _wh_slots(sentence: str) -> list[tuple[int, int, str]]:
 
 def _thin(question: str, keep: str, rng: random.Random) -> str:
     """Drops words of the question at random, as people do, but not the question word or the predicate."""
-    words = question.split(" ")
+    words, marks = question.split(" "), keep.split()
     rate = rng.choice((0.0, 0.0, 0.2, 0.35, 0.5))
     kept = [
         w
         for i, w in enumerate(words)
-        if i in (0, len(words) - 1) or keep.strip()[:2] in w or rng.random() > rate
+        if i in (0, len(words) - 1) or any(mark in w for mark in marks) or rng.random() > rate
     ]
     return " ".join(kept)
 
@@ -122,7 +123,7 @@ def wh_question(title: str, sentence: str, rng: random.Random) -> str | None:
     asked = interrogative(_PRONOUN_OPENING.sub("", swapped))
     if asked is None:
         return None
-    question = _thin(asked.replace("누구가", "누가").replace("누구이", "누가"), word, rng)
+    question = _thin(asked, word, rng).replace("누구가", "누가").replace("누구이", "누가")
     if title not in question and rng.random() < 0.75:
         base = _PARENTHESES.sub("", title)
         joint = topic_particle(base) if rng.random() < 0.6 and not _SUBJECT.match(question) else "에서"
@@ -147,9 +148,6 @@ def _subject_question(title: str, sentence: str, asked: str | None, rng: random.
         f"{subject}{topic_particle(subject)} 어떤 {' '.join(predicate)}",
     )
     return rng.choice(forms)
-
-
-# --- turns ----------------------------------------------------------------------------------------------------------
 
 
 def _place(
@@ -177,6 +175,7 @@ def _styled(items: Iterable[Evidence], rng: random.Random) -> list[Evidence]:
 def _turn(
     question: str, target: Evidence, others: Sequence[Evidence], unanswerable: float, rng: random.Random
 ) -> Turn:
+    others = [item for item in others if item.text != target.text]
     styled = _styled([target, *others], rng)
     if rng.random() < unanswerable and others:
         return _place(question, None, styled[1:], "", rng)
@@ -203,7 +202,7 @@ def article_turns(
 def _as_follow_up(turn: Turn, title: str, rng: random.Random) -> Turn:
     """Sometimes moves the topic into an earlier question, so that the question alone no longer names it."""
     base = _PARENTHESES.sub("", title)
-    if rng.random() > 0.25 or base not in turn.question or len(turn.question) < len(base) + 6:
+    if rng.random() > 0.25 or not base or base not in turn.question or len(turn.question) < len(base) + 6:
         return turn
     bare = re.sub(re.escape(base) + r"(?:은|는|이|가|에서|의)? ?", "", turn.question).strip()
     opening = rng.choice(
@@ -215,7 +214,7 @@ def _as_follow_up(turn: Turn, title: str, rng: random.Random) -> Turn:
 def _answer_sentence(
     text: str, span: str, question: str, start: int | None = None
 ) -> tuple[str, list[str]] | None:
-    """The sentence of the text that holds the answer span (the one sharing most with the question), and the others."""
+    """The sentence that holds the answer span (the one most like the question), and the others."""
     sentences = split_sentences(text)
     if start is not None:
         holding = [s for s in sentences if span in s and text.find(s) <= start < text.find(s) + len(s)]
@@ -232,7 +231,7 @@ def _answer_sentence(
 def qa_turns(
     items: Iterable[dict[str, Any]], strangers: Sequence[Evidence], rng: random.Random
 ) -> Iterator[Turn]:
-    """Turns from questions people wrote: `question`, `context`, `answers[0].text`, `answers[0].answer_start`, `title`."""
+    """Turns from questions people wrote, in SQuAD's fields: question, context, answers, title."""
     for item in items:
         answer = item["answers"][0]
         found = _answer_sentence(

@@ -1,8 +1,9 @@
 """Trains the generator from nothing: a GPT-NeoX decoder on running text and grounded turns at once.
 
-On a CPU the budget is some ten million tokens, so it goes to what a grounded answer needs: finding the sentence and
-copying it. Word meanings start from a spectral factorisation of the corpus's co-occurrences (Levy & Goldberg, 2014), hidden
-matrices are trained by Muon (Jordan et al., 2024), the rest by AdamW, on a warm-up–stable–decay schedule (Hu et al., 2024).
+On a CPU the budget is some ten million tokens, so it goes to what a grounded answer needs: finding the
+sentence and copying it. Word meanings start from a spectral factorisation of the corpus's co-occurrences
+(Levy & Goldberg, 2014), hidden matrices are trained by Muon (Jordan et al., 2024), the rest by AdamW, on a
+warm-up–stable–decay schedule (Hu et al., 2024).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,17 @@ from compression.errors import TrainingDataError
 from compression.language import examples as ex
 from compression.language.corpus import articles, is_prose, read_jsonl, split_sentences
 from compression.language.endings import polite
+from compression.language.induction import seed_induction
 from compression.language.prompt import END
 from compression.language.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
     import torch
     from transformers import GPTNeoXForCausalLM
+
+
+# The table starts from learned vectors of size 0.03: at the matrices' rate AdamW would soon forget them.
+_OUTSIDE = 0.4
 
 
 @dataclass(frozen=True)
@@ -55,19 +61,19 @@ class Preset:
     steps: int
     decay: float = 0.3
     warmup: int = 60
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     corpus_articles: int = 16_000
 
 
 PRESETS = {
     "nano": Preset(64, 2, 2, 600, 512, 6, warmup=2, corpus_articles=50),
-    "mini": Preset(384, 6, 6, 12_288, 6_144, 2_400),
+    "mini": Preset(384, 6, 6, 12_288, 6_144, 2_000),
     "base": Preset(768, 12, 12, 24_576, 131_072, 6_000, warmup=300, corpus_articles=60_000),
 }
 
 
 def tokenizer_texts(data: Path, most: int) -> Iterator[str]:
-    """Text for the tokenizer: prose, a third of it also in polite style, and colloquial text in the proportion of use."""
+    """Text for the tokenizer: prose, a third of it in polite style too, and colloquial text."""
     prose = (a.text[:1500] for a in articles(data, 0) if is_prose(a.text[:1500]))
     for number, text in enumerate(itertools.islice(prose, most)):
         yield text
@@ -85,7 +91,7 @@ def tokenizer_texts(data: Path, most: int) -> Iterator[str]:
 def spectral_embeddings(
     rows: Iterator[list[int]], vocab: int, dimension: int, window: int = 5
 ) -> NDArray[np.float32]:
-    """Token vectors from a truncated SVD of the shifted positive pointwise mutual information (Levy & Goldberg, 2014).
+    """Token vectors from a truncated SVD of positive pointwise mutual information (Levy & Goldberg, 2014).
 
     Args:
         rows: token ids of documents.
@@ -94,9 +100,9 @@ def spectral_embeddings(
         window: how far two tokens may be apart, in tokens; a pair at distance d counts 1/d.
 
     Returns:
-        float32 [vocab, dimension], centred, with root-mean-square 1 over the rows that occur and 0 elsewhere.
+        float32 [vocab, dimension], centred; rows of root-mean-square 1, zero for tokens that do not occur.
     """
-    from scipy import sparse
+    from scipy import sparse  # type: ignore[import-untyped]
     from sklearn.utils.extmath import randomized_svd
 
     counts = sparse.csr_matrix((vocab, vocab), dtype=np.float32)
@@ -115,13 +121,13 @@ def spectral_embeddings(
     vectors = left * np.sqrt(values)
     seen = totals > 1
     vectors -= vectors[seen].mean(axis=0)
-    vectors /= np.sqrt((vectors[seen] ** 2).mean()) + 1e-9
+    vectors *= np.sqrt(dimension) / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9)
     vectors[~seen] = 0
-    return vectors.astype(np.float32)
+    return np.asarray(vectors, np.float32)
 
 
 def new_model(preset: Preset, tokenizer: Tokenizer, vectors: NDArray[np.float32]) -> GPTNeoXForCausalLM:
-    """A fresh decoder in polyglot-ko's layout (parallel residual, half rotary) with a tied, spectrally started table."""
+    """A fresh decoder in polyglot-ko's layout: parallel residual, half rotary; the table is tied."""
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
@@ -130,12 +136,14 @@ def new_model(preset: Preset, tokenizer: Tokenizer, vectors: NDArray[np.float32]
         vocab_size=preset.vocab, hidden_size=preset.hidden, num_hidden_layers=preset.layers,
         num_attention_heads=preset.heads, intermediate_size=4 * preset.hidden, rotary_pct=0.5,
         max_position_embeddings=1024, use_parallel_residual=True, tie_word_embeddings=True,
-        hidden_dropout=0.0, attention_dropout=0.0, bos_token_id=end, eos_token_id=end, attn_implementation="sdpa",
+        hidden_dropout=0.0, attention_dropout=0.0, bos_token_id=end, eos_token_id=end,
+        attn_implementation="sdpa",
     )  # fmt: skip
     model = GPTNeoXForCausalLM(config)
     table = model.get_input_embeddings().weight
     with torch.no_grad():
-        table.normal_(0, 0.02).add_(torch.from_numpy(vectors[:, : preset.hidden]) * 0.03)
+        table.normal_(0, 0.02).add_(torch.from_numpy(vectors) * 0.03)
+    seed_induction(model)
     return model
 
 
@@ -147,7 +155,7 @@ def _optimizers(model: GPTNeoXForCausalLM, preset: Preset) -> list[torch.optim.O
     outside = [p for name, p in model.named_parameters() if not (p.ndim == 2 and "layers." in name)]
     return [
         torch.optim.Muon(inside, lr=preset.learning_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(outside, lr=preset.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW(outside, lr=preset.learning_rate * _OUTSIDE, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
@@ -157,27 +165,29 @@ def learning_rate_factor(step: int, preset: Preset) -> float:
     return min((step + 1) / preset.warmup, 1.0, max(preset.steps - step, 0) / decay_steps)
 
 
-def masked_loss(
-    model: GPTNeoXForCausalLM, body: Callable[..., Any], ids: torch.Tensor, mask: torch.Tensor
+def weighted_loss(
+    model: GPTNeoXForCausalLM, body: Callable[..., Any], ids: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
-    """Mean cross-entropy in nats of the masked positions; the head runs only where it is needed.
+    """Weighted mean cross-entropy in nats; the head runs only where a weight is above zero.
 
     Args:
         model: gives the output head.
         body: the decoder without its head, compiled or not.
         ids: int64 [rows, length].
-        mask: bool [rows, length], True where the token itself is to be predicted.
+        weights: float32 [rows, length], how much the prediction of each token counts.
     """
     import torch
 
     hidden = body(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-    wanted = mask[:, 1:]
+    wanted = weights[:, 1:] > 0
     logits = model.get_output_embeddings()(hidden[wanted]).float()
-    return torch.nn.functional.cross_entropy(logits, ids[:, 1:][wanted])
+    losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][wanted], reduction="none")
+    counted = weights[:, 1:][wanted]
+    return (losses * counted).sum() / counted.sum()
 
 
 def _save(run: Path, model: GPTNeoXForCausalLM, optimizers: list[torch.optim.Optimizer], step: int) -> None:
-    """Writes a checkpoint (model folder, optimiser state as safetensors, step) and swaps it in by renaming."""
+    """Writes a checkpoint (model, optimiser state as safetensors, step) and swaps it in by renaming."""
     from safetensors.torch import save_file
 
     fresh = run / "checkpoint.new"
@@ -203,6 +213,22 @@ def _remove(folder: Path) -> None:
         for file in folder.iterdir():
             file.unlink()
         folder.rmdir()
+
+
+def _recover(run: Path) -> bool:
+    """Whether there is a checkpoint; one that a killed `_save` had set aside is put back first."""
+    old, current = run / "checkpoint.old", run / "checkpoint"
+    if old.exists() and not current.exists():
+        old.rename(current)
+    return current.exists()
+
+
+def _open_log(run: Path, start: int) -> TextIO:
+    """The log, for appending, with a line for each step before ``start``: a killed run leaves later ones."""
+    file = run / "log.jsonl"
+    lines = file.read_text().splitlines(keepends=True)[:start] if file.exists() else []
+    file.write_text("".join(lines))
+    return file.open("a", buffering=1)
 
 
 def _restore(run: Path, optimizers: list[torch.optim.Optimizer]) -> int:
@@ -251,7 +277,7 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(seed)
     tokenizer = _tokenizer(data, run, preset)
-    resumed = (run / "checkpoint" / "progress.json").exists()
+    resumed = _recover(run)
     if resumed:
         model = GPTNeoXForCausalLM.from_pretrained(run / "checkpoint", attn_implementation="sdpa")
     else:
@@ -278,8 +304,8 @@ def _tokenizer(data: Path, run: Path, preset: Preset) -> Tokenizer:
 
 
 def _loop(
-    model: GPTNeoXForCausalLM, optimizers: list[torch.optim.Optimizer], tokenizer: Tokenizer, data: Path, run: Path,
-    preset: Preset, start: int, minutes: float | None, seed: int, compile_model: bool,
+    model: GPTNeoXForCausalLM, optimizers: list[torch.optim.Optimizer], tokenizer: Tokenizer, data: Path,
+    run: Path, preset: Preset, start: int, minutes: float | None, seed: int, compile_model: bool,
 ) -> None:  # fmt: skip
     import torch
 
@@ -290,15 +316,15 @@ def _loop(
     device = next(model.parameters()).device
     began, saved = time.monotonic(), time.monotonic()
     bar = tqdm(range(start, preset.steps), initial=start, total=preset.steps, unit="step", mininterval=5)
-    with (run / "log.jsonl").open("a") as log:
+    with _open_log(run, start) as log:
         for step in bar:
-            ids, mask = (torch.from_numpy(array).to(device) for array in next(phases[step >= first_phase]))
+            ids, weights = (torch.from_numpy(array).to(device) for array in next(phases[step >= first_phase]))
             factor = learning_rate_factor(step, preset)
-            for optimizer in optimizers:
+            for optimizer, share in zip(optimizers, (1.0, _OUTSIDE), strict=True):
                 for group in optimizer.param_groups:
-                    group["lr"] = preset.learning_rate * factor
+                    group["lr"] = preset.learning_rate * share * factor
             with torch.autocast(device.type, torch.bfloat16):
-                loss = masked_loss(model, body, ids, mask)
+                loss = weighted_loss(model, body, ids, weights)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer in optimizers:
@@ -311,7 +337,6 @@ def _loop(
             )
             bar.set_postfix(loss=f"{loss.item():.3f}", tok_s=f"{speed:.0f}", refresh=False)
             if time.monotonic() - saved > 300:
-                log.flush()
                 _save(run, model, optimizers, step + 1)
                 saved = time.monotonic()
             if minutes is not None and time.monotonic() - began > minutes * 60:
@@ -323,8 +348,8 @@ def _loop(
 def evaluate(model: GPTNeoXForCausalLM, tokenizer: Tokenizer, data: Path, most: int = 60) -> dict[str, float]:
     """Held-out perplexity per token and bits per character of encyclopedic and of colloquial text.
 
-    Encyclopedic text is articles of the held-out hash; colloquial text is the last reviews of the review corpus, which the
-    budgets of our presets never reach.
+    Encyclopedic text is articles of the held-out hash; colloquial text is the last reviews of the
+    review corpus, which the budgets of our presets never reach. A kind without held-out text has no figures.
     """
     reviews = [
         item["text"]
@@ -334,8 +359,9 @@ def evaluate(model: GPTNeoXForCausalLM, tokenizer: Tokenizer, data: Path, most: 
     figures: dict[str, float] = {}
     for name, texts in (("encyclopedic", prose[:most]), ("colloquial", [" ".join(reviews)[:60_000]])):
         nats, tokens, characters = _text_loss(model, tokenizer, texts)
-        figures[f"{name}_perplexity"] = math.exp(nats / max(tokens, 1))
-        figures[f"{name}_bits_per_character"] = nats / math.log(2) / max(characters, 1)
+        if tokens:
+            figures[f"{name}_perplexity"] = math.exp(nats / tokens)
+            figures[f"{name}_bits_per_character"] = nats / math.log(2) / characters
     return figures
 
 

@@ -2,11 +2,13 @@
 
 A turn is one token sequence:
 
-    <|user|>earlier question<|user|>question<|section|>heading<|1|>sentence<|2|>sentence …<|user|>question<|bot|><|2|>answer<|end|>
+    <|user|>earlier question<|user|>question<|section|>heading<|1|>sentence<|2|>sentence …
+    <|user|>question<|bot|><|2|>answer<|end|>
 
-The question stands before the evidence, so that each sentence is read in its light, and again after it, beside the answer.
-The answer opens with the label of the sentence it rests on: the citation is part of what the model learns, and copying
-what follows a label is plain induction. A turn without an answer in its evidence opens with ``<|none|>``.
+The question stands before the evidence, so that each sentence is read in its light, and again after it,
+beside the answer. The answer opens with the label of the sentence it rests on: the citation is part of what
+the model learns, and copying what follows a label is plain induction. A turn without an answer in its
+evidence opens with ``<|none|>``.
 """
 
 from __future__ import annotations
@@ -45,5 +47,5 @@ def prompt_text(question: str, evidence: Sequence[Evidence], history: Sequence[s
 
 
 def _plain(text: str) -> str:
-    """The text with nothing in it that reads as a special token: neither a document nor a message gives orders."""
+    """The text with nothing in it that reads as a special token: no document or message gives orders."""
     return text.replace("<|", "< |")

@@ -1,4 +1,4 @@
-"""The generator's tokenizer: byte-level BPE over NFC text, digits one by one, with the prompt's special tokens."""
+"""The generator's tokenizer: byte-level BPE over NFC text, single digits, the prompt's special tokens."""
 
 from __future__ import annotations
 

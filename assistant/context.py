@@ -1,0 +1,52 @@
+"""What a conversation carries into the next question: topic words it leaves out and the document it stays in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assistant.grounding import topic_terms
+from assistant.history import Message
+
+_CONNECTIVE = re.compile(
+    r"^\s*(그럼|그러면|그건|그거|그게|그때|거기|그곳|그 |그리고|또|혹시 그|이건|그렇다면|만약|아니면|왜요|어디서요|얼마예요)"
+)
+_FEW_TERMS = 2
+_LOOK_BACK = 3
+
+
+@dataclass(frozen=True)
+class Context:
+    """What earlier turns lend to a question.
+
+    Attributes:
+        carried: topic words of earlier questions, the latest first; empty at the start of a conversation.
+        question: the question before, for the prompt; empty unless this one leans on it.
+        documents: ids of the documents cited last.
+    """
+
+    carried: tuple[str, ...] = ()
+    question: str = ""
+    documents: frozenset[str] = frozenset()
+
+
+def leans_on_earlier(message: str) -> bool:
+    """Whether a question cannot stand alone: it opens with a connective or names hardly any topic."""
+    return _CONNECTIVE.match(message) is not None or len(topic_terms(message)) <= _FEW_TERMS
+
+
+def context_of(message: str, earlier: Sequence[Message]) -> Context:
+    """What the messages before lend to this one; messages are in the order they were said."""
+    questions = [m.text for m in earlier if m.role == "user"][::-1]
+    if not questions:
+        return Context()
+    carried: list[str] = []
+    for question in questions[:_LOOK_BACK]:
+        carried += topic_terms(question)
+        if not leans_on_earlier(question):
+            break
+    outcomes = [m.outcome for m in earlier if m.outcome and m.outcome.get("sources")]
+    documents = frozenset(s["document_id"] for s in outcomes[-1]["sources"]) if outcomes else frozenset()
+    leans = leans_on_earlier(message)
+    return Context(tuple(dict.fromkeys(carried)), questions[0] if leans else "", documents)

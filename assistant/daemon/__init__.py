@@ -1,0 +1,1 @@
+"""The daemon: an OpenAI-compatible API and the page, behind the guards."""

@@ -1,0 +1,266 @@
+"""One turn, from message to outcome: the only place that decides, and the one stream of events that every face renders."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from agents.encoder import Encoder
+from agents.router import Router
+from assistant.context import Context, context_of
+from assistant.engine.engine import Engine, GenerationOptions
+from assistant.errors import EmptyMessageError, MessageTooLongError
+from assistant.events import Done, Event, Route, Source, Sources, Timings, Token
+from assistant.grounding import Candidate, Gate, Grounding, ground
+from assistant.history import History
+from assistant.lookup import look_up
+from assistant.replies import FALLBACK_SMALLTALK, NO_DOCUMENTS, not_found, reply_for
+from assistant.settings import Settings
+from assistant.writing import EvidenceWriter, Written
+from compression.artefacts import model_folder
+from compression.language.endings import is_polite
+from compression.language.prompt import prompt_text
+from retrieval.index import Index
+
+_SURE_OF_SMALLTALK = 0.97
+_SMALLTALK_TOKENS = 48
+
+Cancelled = Callable[[], bool]
+
+
+class Assistant:
+    """Routes, retrieves, grounds, writes and remembers. Safe to share between threads; one answer is written at a time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        encoder: Encoder,
+        router: Router,
+        index: Index,
+        history: History,
+        gate: Gate,
+        engine: Engine,
+    ) -> None:
+        self.settings, self.index, self.history = settings, index, history
+        self._encoder, self._router, self._gate, self.engine = encoder, router, gate, engine
+        self._threshold = gate.threshold if settings.answer_threshold is None else settings.answer_threshold
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Loads the models and opens the person's documents and conversations.
+
+        Raises:
+            ModelError: an embedded model is missing or damaged.
+            StoreError: a database is damaged or from a newer version.
+        """
+        warming = threading.Thread(target=_warm_up, daemon=True)
+        warming.start()
+        settings.home.mkdir(parents=True, exist_ok=True)
+        encoder = Encoder.load()
+        engine = Engine.load(threads=settings.threads)
+        router, gate = Router.load(encoder), Gate.load(model_folder("gate"))
+        index = Index.open(settings.home, encoder)
+        history = History(settings.home / "conversations.db")
+        warming.join()
+        return cls(settings, encoder, router, index, history, gate, engine)
+
+    def close(self) -> None:
+        """Closes the databases."""
+        self.index.close()
+        self.history.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def route(self, message: str) -> dict[str, Any]:
+        """Every agent's and intent's score for a message, and the best: what `damso route --json` prints."""
+        self._validate(message)
+        scores = self._router.route(message, has_documents=bool(self.index.documents()))
+        agent, intent, confidence = scores.best
+        best = {"agent": agent, "intent": intent, "confidence": confidence}
+        return {"agents": scores.agents, "intents": scores.intents, "best": best}
+
+    def ask(self, message: str, **options: Any) -> Done:
+        """The outcome of a turn; takes what `stream` takes."""
+        *_, done = self.stream(message, **options)
+        assert isinstance(done, Done)
+        return done
+
+    def stream(
+        self, message: str, conversation: str | None = None, documents: Collection[str] | None = None,
+        files: Sequence[Path] = (), cancelled: Cancelled | None = None,
+    ) -> Iterator[Event]:  # fmt: skip
+        """One turn.
+
+        Args:
+            message: what the person says.
+            conversation: id of the conversation to go on with; None starts one.
+            documents: ids of the documents to search; None searches all.
+            files: files that came with the message; documents among them are added first.
+            cancelled: polled between tokens; True ends the answer early.
+
+        Yields:
+            `Route`, then `Sources` and `Token` as they come, and `Done` last.
+
+        Raises:
+            EmptyMessageError: there is no text.
+            MessageTooLongError: the message is over ``settings.max_message`` characters.
+        """
+        self._validate(message)
+        earlier = self.history.messages(conversation) if conversation else ()
+        conversation = conversation or self.history.create()
+        self.history.append(conversation, "user", message)
+        turn = _Turn(self, message, conversation, context_of(message, earlier), documents, cancelled)
+        for result in self.index.ingest(files):
+            if result.error is not None:
+                raise result.error
+        for event in turn.run():
+            if isinstance(event, Done):
+                self.history.append(conversation, "assistant", event.answer, event.to_json())
+            yield event
+
+    def _validate(self, message: str) -> None:
+        if not message.strip():
+            raise EmptyMessageError("메시지가 비어 있어요.", "궁금한 점을 적어 주세요.")
+        if len(message) > self.settings.max_message:
+            raise MessageTooLongError(
+                f"메시지가 너무 길어요 ({len(message):,}자).",
+                f"{self.settings.max_message:,}자 안으로 줄이거나, 긴 글은 문서로 넣어 주세요.",
+            )
+
+    def ground(self, message: str, context: Context, documents: Collection[str] | None = None) -> Grounding:
+        """What the documents say to a message: search, sentence scores and the gate's probability."""
+        question, hits = look_up(message, context, self.index, self._encoder, documents)
+        return ground(question, hits, self._gate, self.index, self._encoder)
+
+
+class _Turn:
+    """The state of one turn while it runs."""
+
+    def __init__(
+        self, assistant: Assistant, message: str, conversation: str, context: Context,
+        documents: Collection[str] | None, cancelled: Cancelled | None,
+    ) -> None:  # fmt: skip
+        self._assistant, self._message, self._conversation = assistant, message, conversation
+        self._context, self._documents, self._cancelled = context, documents, cancelled
+        self._began = time.perf_counter()
+        self._route_ms = self._retrieve_ms = self._first_ms = 0.0
+        self._tokens = 0
+        self._route = Route("out_of_scope", "", 0.0)
+
+    def run(self) -> Iterator[Event]:
+        """Routes the message and lets the chosen agent answer."""
+        has_documents = bool(self._assistant.index.documents())
+        agent, intent, confidence = self._assistant._router.route(self._message, has_documents).best
+        self._route_ms = self._elapsed()
+        grounding = None
+        if (
+            agent != "help"
+            and has_documents
+            and not (agent == "smalltalk" and confidence > _SURE_OF_SMALLTALK)
+        ):
+            grounding = self._ground()
+            if grounding.answerable >= self._assistant._threshold and agent != "documents":
+                agent, intent = "documents", "ask_fact"
+        self._route = Route(agent, intent, confidence)
+        yield self._route
+        fixed = reply_for(agent, intent)
+        if fixed is not None:
+            yield from self._say(fixed)
+        elif agent == "smalltalk":
+            yield from self._smalltalk()
+        else:
+            yield from self._answer(grounding)
+
+    def _ground(self) -> Grounding:
+        began = time.perf_counter()
+        grounding = self._assistant.ground(self._message, self._context, self._documents)
+        self._retrieve_ms = (time.perf_counter() - began) * 1000
+        return grounding
+
+    def _answer(self, grounding: Grounding | None) -> Iterator[Event]:
+        """Answers from the documents, or says that they do not tell."""
+        if grounding is None or not grounding.candidates:
+            yield from self._say(NO_DOCUMENTS if grounding is None else not_found(None), abstained=True)
+            return
+        yield Sources(tuple(source_of(c) for c in grounding.candidates[:3]))
+        if grounding.answerable < self._assistant._threshold:
+            yield from self._say(not_found(grounding.candidates[0]), abstained=True)
+            return
+        writer = EvidenceWriter(
+            self._assistant.engine,
+            self._message,
+            self._context.question,
+            grounding.candidates,
+            self._cancelled,
+        )
+        for text in writer:
+            yield self._token(text)
+        self._tokens = writer.tokens
+        answer, sources = _cited(writer.sentences)
+        yield self._done(answer, sources)
+
+    def _smalltalk(self) -> Iterator[Event]:
+        options = GenerationOptions(max_tokens=_SMALLTALK_TOKENS, repetition_penalty=1.1)
+        pieces = []
+        for piece in self._assistant.engine.stream(prompt_text(self._message, ()), options, self._cancelled):
+            self._tokens += 1
+            pieces.append(piece.text)
+            yield self._token(piece.text)
+        answer = "".join(pieces).strip()
+        yield self._done(answer if is_polite(answer) else FALLBACK_SMALLTALK)
+
+    def _say(self, text: str, abstained: bool = False) -> Iterator[Event]:
+        yield self._token(text)
+        yield self._done(text, abstained=abstained)
+
+    def _token(self, text: str) -> Token:
+        self._first_ms = self._first_ms or self._elapsed()
+        return Token(text)
+
+    def _done(self, answer: str, sources: tuple[Source, ...] = (), abstained: bool = False) -> Done:
+        total = self._elapsed()
+        timings = Timings(self._route_ms, self._retrieve_ms, self._first_ms or total, total, self._tokens)
+        return Done(
+            answer,
+            abstained,
+            **asdict(self._route),
+            sources=sources,
+            timings=timings,
+            conversation=self._conversation,
+        )
+
+    def _elapsed(self) -> float:
+        return (time.perf_counter() - self._began) * 1000
+
+
+def source_of(candidate: Candidate, answer_start: int = 0, answer_end: int = 0) -> Source:
+    """A candidate sentence as a source that supports ``answer[answer_start:answer_end]``."""
+    passage = candidate.hit.passage
+    return Source(
+        passage.document, passage.section, passage.page, candidate.start, candidate.end, candidate.text,
+        passage.document_id, passage.text, passage.start, answer_start, answer_end,
+    )  # fmt: skip
+
+
+def _cited(sentences: Sequence[Written]) -> tuple[str, tuple[Source, ...]]:
+    """The answer's sentences joined, and for each the source with the span of the answer it supports."""
+    answer, sources = "", []
+    for written in sentences:
+        start = len(answer) + bool(answer)
+        answer = f"{answer} {written.text}".strip()
+        sources.append(source_of(written.candidate, start, len(answer)))
+    return answer, tuple(sources)
+
+
+def _warm_up() -> None:
+    from retrieval.morphology import warm_up
+
+    warm_up()

@@ -1,0 +1,329 @@
+"""Which sentences of the found passages answer a question, and whether any does: the evidence gate.
+
+Every sentence of the best passages is scored by a logistic model over a handful of overlaps; a second logistic model over
+the best sentence and the search as a whole gives the probability that the documents hold an answer. Both are fitted by
+`assistant.evaluation.gate` and stored as numbers in `models/gate`. The language model does not decide about abstaining.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.index import Hit, SentenceEncoder
+from retrieval.morphology import content_morphemes
+
+Floats = NDArray[np.float64]
+
+SENTENCE_FEATURES = (
+    "overlap", "overlap_with_heading", "overlap_passage", "heading_overlap", "bigrams", "similarity",
+    "similarity_with_heading", "passage_similarity", "reciprocal_rank", "type_match", "type_mismatch", "length",
+    "neighbour_overlap", "first_in_section", "carried_overlap", "soft_overlap", "soft_overlap_with_heading",
+    "soft_overlap_passage", "similarity_rank",
+)  # fmt: skip
+GATE_FEATURES = (
+    "best_log_odds", "second_log_odds", "mean_log_odds", "overlap", "overlap_with_heading", "overlap_passage", "bigrams", "similarity",
+    "passage_similarity", "missing_weight", "terms", "type_match", "type_mismatch", "best_passage_overlap", "soft_overlap",
+    "soft_overlap_with_heading", "soft_overlap_passage", "best_soft_overlap", "best_similarity",
+)  # fmt: skip
+
+# Words that ask instead of naming a topic; they never tell one passage from another.
+_ASKING = frozenset(
+    "알리 알려주 궁금 궁금하 뭐 뭣 무엇 무슨 어디 언제 누구 얼마 어떻 어떠 왜 몇 어느 말하 묻 혹시 그럼 그러면 설명 질문 가르치 하나요 "
+    "좀 그거 이거 정도 경우 어찌 며칠 요 네 안녕 대하 관하".split()
+)
+_TYPES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
+    (name, re.compile(asked), re.compile(answer))
+    for name, asked, answer in (
+        ("time", r"언제|며칠|몇 ?시|몇 ?월|몇 ?일|몇 ?년|날짜|기간|요일|시간|얼마나 (오래|걸)|기한|마감|주기|얼마 ?동안",
+         r"\d ?(월|일|시|년|분|주|개월|시간|초|박)|요일|평일|주말|오전|오후|매(년|월|주|일)|당일|이내|하루|[세기] ?말|연중|즉시|한 ?달"),
+        ("amount", r"얼마(?!나 (오래|걸)|동안)|비용|요금|금액|가격|수수료|몇 ?원|연체료|회비|보증금", r"\d ?(만|천|백)? ?원|무료|%|면제|없"),
+        ("count", r"몇 ?(개|명|번|장|회|살|세|권|대|층|단계|리터|도|박|인|곳|가지|킬로|미터|점)|몇이|인원|용량|개수|얼마나", r"\d|한 |두 |세 |네 |다섯|없"),
+        ("contact", r"전화|연락처|문의|번호", r"\d{2,4}[-‑]\d{3,4}|☎|\d{4}|전화|문의|누리집|이메일|@"),
+        ("place", r"어디|장소|위치|어느 (곳|역|동|지역)", r"에서|에게|층|동|센터|실|역|시|군|구|도|관|로 |길 |앞|옆|안|누리집|홈페이지|곳|함|장"),
+        ("reason", r"왜|이유|까닭|원인", r"때문|위해|위하|므로|아서|어서|려고|방지|않도록|이라서|기에|니까|까닭|이유|원인"),
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A sentence that may answer.
+
+    Attributes:
+        hit: the found passage it stands in.
+        start, end: its span in the document's text.
+        text: the sentence.
+        heading: the innermost heading above it, or the document's title.
+        probability: that it answers, by the sentence model, in [0, 1].
+        features: float64 [len(SENTENCE_FEATURES)].
+    """
+
+    hit: Hit
+    start: int
+    end: int
+    text: str
+    heading: str
+    probability: float
+    features: Floats
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """What the documents say to a question.
+
+    Attributes:
+        candidates: sentences, best first.
+        answerable: probability that the documents hold an answer, in [0, 1].
+        features: float64 [len(GATE_FEATURES)].
+    """
+
+    candidates: tuple[Candidate, ...]
+    answerable: float
+    features: Floats
+
+
+class Lexicon(Protocol):
+    """What grounding asks of the index."""
+
+    def idf(self, terms: Sequence[str]) -> Floats:
+        """Inverse document frequencies, float [len(terms)]; unknown terms get the largest."""
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """A logistic regression over standardised features: p = σ(w · (x − mean) / scale + bias)."""
+
+    mean: Floats
+    scale: Floats
+    weights: Floats
+    bias: float
+
+    def __call__(self, features: Floats) -> Floats:
+        """Probabilities [n] of feature rows [n, k]."""
+        return 1 / (1 + np.exp(-((features - self.mean) / self.scale @ self.weights + self.bias)))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, list[float] | float]) -> Logistic:
+        """The model from its stored numbers."""
+        mean, scale, weights = (np.asarray(values[key], np.float64) for key in ("mean", "scale", "weights"))
+        return cls(mean, scale, weights, float(np.asarray(values["bias"])))
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The fitted sentence model, answerability model and threshold."""
+
+    sentence: Logistic
+    answerable: Logistic
+    threshold: float
+
+    @classmethod
+    def load(cls, folder: Path) -> Gate:
+        """Reads ``config.json`` of `models/gate`."""
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return cls(
+            Logistic.from_json(values["sentence"]),
+            Logistic.from_json(values["answerable"]),
+            float(values["threshold"]),
+        )
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question ready for matching.
+
+    Attributes:
+        text: as it was asked.
+        terms: its content morphemes without asking words, each once.
+        carried: terms of the conversation's topic that the question leaves out.
+        vector: its sentence vector, float32 [dimension].
+    """
+
+    text: str
+    terms: tuple[str, ...]
+    carried: tuple[str, ...]
+    vector: NDArray[np.float32]
+
+
+_SIMILARITY = SENTENCE_FEATURES.index("similarity_with_heading")
+
+
+def topic_terms(text: str) -> tuple[str, ...]:
+    """Content morphemes that name what the text is about, each once, in order."""
+    return tuple(dict.fromkeys(term for term in content_morphemes(text) if term not in _ASKING))
+
+
+def type_match(question: str, sentence: str) -> tuple[float, float]:
+    """Whether the sentence has what the kind of question asks for: (matches, misses), each in [0, 1]."""
+    wanted = [answer for _, asked, answer in _TYPES if asked.search(question)]
+    if not wanted:
+        return 0.0, 0.0
+    found = sum(pattern.search(sentence) is not None for pattern in wanted) / len(wanted)
+    return found, 1 - found
+
+
+def heading_of(hit: Hit) -> str:
+    """The innermost heading above a passage, or the document's title."""
+    return hit.passage.section.rsplit(" > ", 1)[-1] or hit.passage.title
+
+
+class _Terms:
+    """How much of a question's terms, weighed by rarity, a set of words covers: literally, and by meaning."""
+
+    def __init__(
+        self, question: Question, lexicon: Lexicon, encoder: SentenceEncoder, words: Iterable[str]
+    ) -> None:
+        self.own = dict(zip(question.terms, lexicon.idf(question.terms), strict=True))
+        extra = [term for term in question.carried if term not in self.own]
+        self._carried = dict(zip(extra, lexicon.idf(extra), strict=True))
+        self._column = {word: i for i, word in enumerate(dict.fromkeys(words))}
+        weights = np.array(list(self.own.values()), np.float64)
+        self._weights = weights / (weights.sum() or 1)
+        vectors = encoder.encode([*self.own, *self._column])
+        own, others = vectors[: len(self.own)], vectors[len(self.own) :]
+        self._alike = np.maximum(own @ others.T, 0)
+        for row, term in enumerate(self.own):
+            if term in self._column:
+                self._alike[row, self._column[term]] = 1
+
+    def overlap(self, words: frozenset[str]) -> float:
+        """Share of the question's weight that the words hold literally, in [0, 1]."""
+        return _share(self.own, words)
+
+    def carried_overlap(self, words: frozenset[str]) -> float:
+        """The same for the terms carried over from earlier questions."""
+        return _share(self._carried, words)
+
+    def nearest(self, words: frozenset[str]) -> Floats:
+        """For each of the question's terms the cosine of the word nearest to it, float64 [terms]."""
+        columns = [self._column[word] for word in words]
+        if not columns or not len(self._weights):
+            return np.zeros(len(self._weights))
+        return np.asarray(self._alike[:, columns].max(axis=1), np.float64)
+
+    def soft_overlap(self, words: frozenset[str]) -> float:
+        """The weighted mean of `nearest`: late interaction (Khattab & Zaharia, 2020) over static word vectors."""
+        return float(self.nearest(words) @ self._weights)
+
+
+def _share(weights: Mapping[str, float], words: frozenset[str]) -> float:
+    total = sum(weights.values())
+    return sum(weight for term, weight in weights.items() if term in words) / total if total else 0.0
+
+
+def _bigrams(text: str) -> frozenset[str]:
+    packed = re.sub(r"[\s?.,!]+", "", text)
+    return frozenset(packed[i : i + 2] for i in range(len(packed) - 1))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A passage's sentences with their words and vectors.
+
+    Attributes:
+        spans: start, end and text of each sentence.
+        words: content morphemes of each sentence.
+        outline: content morphemes of the title and the headings.
+        plain, headed: vectors of the sentences, without and with their heading, float32 [sentences, dimension].
+    """
+
+    hit: Hit
+    spans: list[tuple[int, int, str]]
+    words: list[frozenset[str]]
+    outline: frozenset[str]
+    plain: NDArray[np.float32]
+    headed: NDArray[np.float32]
+
+    @property
+    def everything(self) -> frozenset[str]:
+        return frozenset().union(*self.words, self.outline)
+
+
+def _read(hit: Hit, encoder: SentenceEncoder) -> _Read:
+    passage, heading = hit.passage, heading_of(hit)
+    texts = [(s, e, passage.text[s - passage.start : e - passage.start]) for s, e in passage.sentences]
+    spans = [(s, e, text) for s, e, text in texts if text.strip()]
+    words = [frozenset(content_morphemes(text)) for *_, text in spans]
+    outline = frozenset(content_morphemes(f"{passage.title} {passage.section}"))
+    vectors = encoder.encode([t for *_, t in spans] + [f"{heading} {t}" for *_, t in spans])
+    return _Read(hit, spans, words, outline, vectors[: len(spans)], vectors[len(spans) :])
+
+
+def _rows(read: _Read, rank: int, question: Question, terms: _Terms) -> Iterator[list[float]]:
+    """One row of `SENTENCE_FEATURES` a sentence, but for the last."""
+    grams = _bigrams(question.text)
+    overlaps = [terms.overlap(words) for words in read.words]
+    whole, heading = read.everything, heading_of(read.hit)
+    shared = [terms.overlap(whole), terms.overlap(read.outline), terms.soft_overlap(whole)]
+    for i, (_, _, text) in enumerate(read.spans):
+        match, mismatch = type_match(question.text, f"{heading} {text}")
+        around = max([overlaps[j] for j in (i - 1, i + 1) if 0 <= j < len(overlaps)], default=0.0)
+        outlined = read.words[i] | read.outline
+        yield [
+            overlaps[i], terms.overlap(outlined), shared[0], shared[1],
+            len(grams & _bigrams(text)) / max(len(grams), 1),
+            float(read.plain[i] @ question.vector), float(read.headed[i] @ question.vector), read.hit.dense_score,
+            1 / (1 + rank), match, mismatch, min(len(text), 200) / 100, around, float(i == 0),
+            terms.carried_overlap(outlined), terms.soft_overlap(read.words[i]), terms.soft_overlap(outlined), shared[2],
+        ]  # fmt: skip
+
+
+def sentence_features(
+    question: Question, hits: Sequence[Hit], lexicon: Lexicon, encoder: SentenceEncoder
+) -> list[Candidate]:
+    """All sentences of the hits with their features; probabilities are zero until a model scores them."""
+    reads = [_read(hit, encoder) for hit in hits]
+    terms = _Terms(question, lexicon, encoder, (word for read in reads for word in read.everything))
+    found: dict[tuple[str, int, int], Candidate] = {}
+    for rank, read in enumerate(reads):
+        for (start, end, text), row in zip(read.spans, _rows(read, rank, question, terms), strict=True):
+            key = (read.hit.passage.document_id, start, end)
+            found.setdefault(
+                key, Candidate(read.hit, start, end, text, heading_of(read.hit), 0.0, np.array([*row, 0.0]))
+            )
+    candidates = list(found.values())
+    by_similarity = sorted(candidates, key=lambda c: -c.features[_SIMILARITY])
+    for place, candidate in enumerate(by_similarity):
+        candidate.features[-1] = 1 / (1 + place)
+    return candidates
+
+
+def gate_features(question: Question, candidates: Sequence[Candidate], lexicon: Lexicon) -> Floats:
+    """Features of the whole search, candidates sorted best first; float64 [len(GATE_FEATURES)]."""
+    probabilities = np.array([c.probability for c in candidates[:5]] + [0.0] * max(0, 5 - len(candidates)))
+    odds = np.log(probabilities.clip(1e-4, 1 - 1e-4) / (1 - probabilities.clip(1e-4, 1 - 1e-4)))
+    best = dict(zip(SENTENCE_FEATURES, candidates[0].features, strict=True))
+    most = dict(zip(SENTENCE_FEATURES, np.stack([c.features for c in candidates]).max(axis=0), strict=True))
+    missing = float(lexicon.idf(question.terms).sum()) * (1 - best["overlap_passage"])
+    return np.array([
+        odds[0], odds[1], odds.mean(), best["overlap"], best["overlap_with_heading"], best["overlap_passage"],
+        best["bigrams"], best["similarity"], best["passage_similarity"], missing, len(question.terms),
+        best["type_match"], best["type_mismatch"], most["overlap_passage"], best["soft_overlap"],
+        best["soft_overlap_with_heading"], best["soft_overlap_passage"], most["soft_overlap_passage"],
+        most["similarity_with_heading"],
+    ])  # fmt: skip
+
+
+def ground(
+    question: Question, hits: Sequence[Hit], gate: Gate, lexicon: Lexicon, encoder: SentenceEncoder
+) -> Grounding:
+    """Scores the sentences of the found passages and how likely the documents hold an answer."""
+    candidates = sentence_features(question, hits, lexicon, encoder)
+    if not candidates:
+        return Grounding((), 0.0, np.zeros(len(GATE_FEATURES)))
+    probabilities = gate.sentence(np.stack([c.features for c in candidates]))
+    scored = [
+        Candidate(c.hit, c.start, c.end, c.text, c.heading, float(p), c.features)
+        for c, p in zip(candidates, probabilities, strict=True)
+    ]
+    scored.sort(key=lambda c: -c.probability)
+    features = gate_features(question, scored, lexicon)
+    return Grounding(tuple(scored), float(gate.answerable(features[None])[0]), features)

@@ -1,0 +1,184 @@
+"""BM25 and FAISS in memory, kept in line with the store.
+
+A passage's id never changes its meaning, so an index is right when it holds the ids that the store holds.
+At open both come from cache files, then `HybridIndex.synchronise` adds what is missing and drops what is
+gone; a cache that is absent, damaged or made by another encoder or analyser counts as empty. Filling an
+index now and rebuilding it later run the same code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval import cache
+from retrieval.dense import DenseIndex, Vectors
+from retrieval.lexical import BM25
+from retrieval.morphology import TERMS_VERSION, index_terms
+from retrieval.store import Passage, Store
+
+_HEADING_WEIGHT = 1.0
+_EXPANSION_WEIGHT = 0.3
+_ENCODE_BATCH = 512
+
+
+class SentenceEncoder(Protocol):
+    """What turns texts into vectors; ``name`` changes whenever the vectors would."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+
+    @property
+    def name(self) -> str:
+        """Changes whenever the vectors would."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Float32 ``[len(texts), dimension]``, L2-normalised; a zero row for a text it knows nothing of."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What both indices say about a query.
+
+    Attributes:
+        terms: the query's terms and their weights.
+        vector: the query's vector, float32 ``[dimension]``; empty without an encoder.
+        lexical: ids by BM25, best first.
+        dense: ids by cosine, best first.
+    """
+
+    terms: dict[str, float]
+    vector: Vectors
+    lexical: list[int]
+    dense: list[int]
+
+
+class HybridIndex:
+    """The indices over a store's passages. Calls must not overlap: `retrieval.index.Index` holds the lock."""
+
+    def __init__(self, store: Store, folder: Path, encoder: SentenceEncoder | None) -> None:
+        """Loads the caches in ``folder`` and brings them in line with the store."""
+        self._store = store
+        self._encoder = encoder
+        self._lexical_path, self._dense_path = folder / "lexical.cache", folder / "dense.cache"
+        self._lexical_stamp = (
+            f"{store.id} terms {TERMS_VERSION} kiwi {version('kiwipiepy')} heading {_HEADING_WEIGHT}"
+        )
+        self._dense_stamp = f"{store.id} {_signature(encoder)}" if encoder else ""
+        self._lexical = self._loaded_lexical()
+        self._dense = self._loaded_dense()
+        self._changed = False
+        self.synchronise()
+
+    def synchronise(self) -> None:
+        """Adds passages of the store that are missing here, and drops those that are gone."""
+        stored = self._store.chunk_ids()
+        self.drop(self._ids() - stored)
+        self.add(stored)
+
+    def add(self, ids: Iterable[int]) -> None:
+        """Indexes passages of the store; those that are indexed already cost nothing."""
+        wanted = set(ids)
+        for passage in self._store.passages(sorted(wanted - self._lexical.ids)):
+            heading = dict.fromkeys(index_terms(passage.heading), _HEADING_WEIGHT)
+            self._lexical.add(passage.id, index_terms(passage.text), heading)
+            self._changed = True
+        if self._dense is not None:
+            self._add_vectors(self._dense, wanted - self._dense.ids)
+
+    def drop(self, ids: Collection[int]) -> None:
+        """Forgets passages."""
+        self._changed |= bool(ids)
+        for chunk_id in ids:
+            self._lexical.remove(chunk_id)
+        if self._dense is not None:
+            self._dense.remove(ids)
+
+    def candidates(
+        self, query: str, expansion: Sequence[str], depth: int, allowed: Collection[int] | None
+    ) -> Candidates:
+        """The best ``depth`` passages of each index, among ``allowed`` ones."""
+        terms = dict.fromkeys(expansion, _EXPANSION_WEIGHT)
+        for term in index_terms(query):
+            terms[term] = terms.get(term, 0.0) + 1.0
+        lexical = [chunk_id for chunk_id, _ in self._lexical.search(terms, depth, allowed)]
+        if self._encoder is None or self._dense is None:
+            return Candidates(terms, np.zeros(0, np.float32), lexical, [])
+        vector = self._encoder.encode([query])[0]
+        nearest = self._dense.search(vector, depth, allowed) if vector.any() else []
+        return Candidates(terms, vector, lexical, [chunk_id for chunk_id, _ in nearest])
+
+    def scores(self, candidates: Candidates, ids: Sequence[int]) -> list[tuple[float, float]]:
+        """BM25 score and cosine of given passages."""
+        words = self._lexical.scores(candidates.terms, ids).tolist()
+        if self._dense is None:
+            return [(score, 0.0) for score in words]
+        cosines = [self._dense.cosine(candidates.vector, chunk_id) for chunk_id in ids]
+        return list(zip(words, cosines, strict=True))
+
+    def idf(self, terms: Sequence[str]) -> NDArray[np.float64]:
+        """Inverse document frequency of terms, float64 ``[len(terms)]``."""
+        return self._lexical.idf(terms)
+
+    def encode(self, passages: Sequence[str]) -> Vectors | None:
+        """Vectors for the store, of texts that `embedded_text` made; None without an encoder."""
+        return self._encoder.encode(passages) if self._encoder else None
+
+    def save(self) -> None:
+        """Writes the caches when something changed; when there is no room, the next start rebuilds."""
+        if not self._changed:
+            return
+        with contextlib.suppress(OSError):
+            cache.write(self._lexical_path, self._lexical_stamp, self._lexical.to_bytes())
+            if self._dense is not None:
+                self._dense.save(self._dense_path, self._dense_stamp)
+            self._changed = False
+
+    def _ids(self) -> set[int]:
+        return self._lexical.ids | (self._dense.ids if self._dense is not None else set())
+
+    def _loaded_lexical(self) -> BM25:
+        stored = cache.read(self._lexical_path, self._lexical_stamp)
+        return BM25() if stored is None else BM25.from_bytes(stored)
+
+    def _loaded_dense(self) -> DenseIndex | None:
+        if self._encoder is None:
+            return None
+        if self._store.encoder != _signature(self._encoder):
+            self._store.use_encoder(_signature(self._encoder))
+        return DenseIndex.load(self._dense_path, self._dense_stamp) or DenseIndex(self._encoder.dimension)
+
+    def _add_vectors(self, dense: DenseIndex, missing: set[int]) -> None:
+        """From the store where it has them; else made and stored."""
+        self._changed |= bool(missing)
+        found, vectors = self._store.vectors(sorted(missing))
+        dense.add(found, vectors.reshape(len(found), dense.dimension))
+        unseen = self._store.passages(sorted(missing.difference(found)))
+        while batch := list(islice(unseen, _ENCODE_BATCH)):
+            ids = [passage.id for passage in batch]
+            self._store.put_vectors(ids, self._vectors_of(batch))
+            # Read back: the store keeps float16, and an index filled now must equal one rebuilt later.
+            dense.add(*self._store.vectors(ids))
+
+    def _vectors_of(self, passages: Sequence[Passage]) -> Vectors:
+        vectors = self.encode([embedded_text(passage.heading, passage.text) for passage in passages])
+        assert vectors is not None
+        return vectors
+
+
+def embedded_text(heading: str, text: str) -> str:
+    """What is encoded of a passage."""
+    return f"{heading}\n{text}"
+
+
+def _signature(encoder: SentenceEncoder) -> str:
+    return f"{encoder.name} {encoder.dimension}"

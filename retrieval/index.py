@@ -1,0 +1,271 @@
+"""Documents in, passages out: ingestion and hybrid search.
+
+SQLite holds the truth (`retrieval.store`); BM25 and FAISS in memory follow it (`retrieval.hybrid`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compression.errors import DamsoError
+from retrieval import readers
+from retrieval.chunking import chunk
+from retrieval.fusion import reciprocal_rank_fusion
+from retrieval.hybrid import HybridIndex, SentenceEncoder, embedded_text
+from retrieval.store import Document, Passage, Store, heading
+
+__all__ = ["Document", "Hit", "Index", "IngestResult", "Passage", "SentenceEncoder"]
+
+# Chosen on the sample questions' dev split: words lead, and a small rank constant keeps a clear first place
+# first; the first form's encoder, a static embedding, mostly brings in what shares no word with the question.
+_LEXICAL_WEIGHT = 1.0
+_DENSE_WEIGHT = 0.3
+_RANK_CONSTANT = 5
+_DEPTH = 50
+_ADD_BATCH = 64
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What became of one file.
+
+    Attributes:
+        path: the file as it was given or found.
+        status: ``unchanged`` when the same bytes are stored under its name already.
+        document: the stored document, None when it failed.
+        error: why it failed.
+    """
+
+    path: Path
+    status: Literal["added", "unchanged", "replaced", "failed"]
+    document: Document | None = None
+    error: DamsoError | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that was found.
+
+    Attributes:
+        passage: the passage with its place.
+        score: fused score plus prior; without a prior at most (1.0 + 0.3) / 6, see `retrieval.fusion`.
+        lexical_score: BM25, 0 without a common term.
+        dense_score: cosine of query and passage, 0 without an encoder.
+        lexical_rank: rank from 1 among BM25's candidates, or None.
+        dense_rank: rank from 1 among the nearest vectors, or None.
+    """
+
+    passage: Passage
+    score: float
+    lexical_score: float
+    dense_score: float
+    lexical_rank: int | None
+    dense_rank: int | None
+
+
+class Index:
+    """The documents of one folder. Thread-safe; several processes may share the folder."""
+
+    def __init__(self, folder: Path, encoder: SentenceEncoder | None) -> None:
+        """See `open`."""
+        self._lock = RLock()
+        self._store = Store(folder / "documents.db")
+        try:
+            self._version = self._store.version
+            self._hybrid = HybridIndex(self._store, folder, encoder)
+        except BaseException:
+            self._store.close()
+            raise
+
+    @classmethod
+    def open(cls, folder: Path, encoder: SentenceEncoder | None) -> Index:
+        """Opens or creates the index of a folder.
+
+        Args:
+            folder: where the database and its caches lie; made when missing.
+            encoder: makes the vectors; None searches by words only. When it is another than the one that
+                made the stored vectors, all are made anew.
+
+        Raises:
+            NewerDatabaseError: a newer version of Damso wrote the database.
+            CorruptDatabaseError: the database file is damaged.
+            StoreError: the folder cannot be written.
+        """
+        return cls(folder, encoder)
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Writes the caches and closes the database."""
+        with self._lock:
+            self._hybrid.save()
+            self._store.close()
+
+    def ingest(
+        self, paths: Iterable[Path], progress: Callable[[IngestResult], None] | None = None
+    ) -> list[IngestResult]:
+        """Adds files, and folders with all supported files under them (hidden ones are left out).
+
+        A document is called by its file's name, one found under a given folder by its path from there. The
+        same name with other content replaces the document. A result other than ``failed`` means that the
+        document is safely on disk; one file's failure never stops the others.
+
+        Args:
+            paths: files and folders.
+            progress: called after each file.
+
+        Returns:
+            One result a file, in order.
+        """
+        results = []
+        try:
+            for path, name in _files(paths):
+                results.append(self._ingested(path, name))
+                if progress:
+                    progress(results[-1])
+        finally:
+            with self._lock:
+                self._hybrid.save()
+        return results
+
+    def documents(self) -> list[Document]:
+        """All documents by name."""
+        with self._lock:
+            return self._store.documents()
+
+    def document_text(self, document_id: str) -> str:
+        """The clean text that offsets point into.
+
+        Raises:
+            DocumentNotFoundError: there is no document of this id.
+        """
+        with self._lock:
+            return self._store.text(document_id)
+
+    def remove(self, id_or_name: str) -> Document:
+        """Deletes a document with its passages and vectors.
+
+        Raises:
+            DocumentNotFoundError: there is no such document.
+        """
+        with self._lock:
+            document, removed = self._store.remove(id_or_name)
+            self._hybrid.drop(removed)
+            return document
+
+    def neighbours(self, passage_id: int) -> tuple[Passage | None, Passage | None]:
+        """The passages before and after one in its document, None at the edges."""
+        with self._lock:
+            return self._store.neighbours(passage_id)
+
+    def search(
+        self,
+        query: str,
+        top_k: int = 8,
+        documents: Collection[str] | None = None,
+        prior: Mapping[int, float] | None = None,
+        expansion: Sequence[str] = (),
+    ) -> list[Hit]:
+        """Finds the passages that speak about a question, by words and by meaning.
+
+        Args:
+            query: the question.
+            top_k: how many at most.
+            documents: ids or names of the documents to search; None for all.
+            prior: scores by passage id, added to the fused ones; their passages become candidates.
+            expansion: further index terms at a lower weight than the query's own, for follow-up questions.
+
+        Returns:
+            Best first; fewer than ``top_k`` when fewer passages have anything to do with the query.
+        """
+        with self._lock:
+            self._follow_other_processes()
+            allowed = None if documents is None else self._store.chunk_ids(documents)
+            found = self._hybrid.candidates(query, expansion, max(_DEPTH, 5 * top_k), allowed)
+            rankings = [(_LEXICAL_WEIGHT, found.lexical), (_DENSE_WEIGHT, found.dense)]
+            fused = reciprocal_rank_fusion(rankings, _RANK_CONSTANT)
+            for chunk_id, score in (prior or {}).items():
+                if allowed is None or chunk_id in allowed:
+                    fused[chunk_id] = fused.get(chunk_id, 0.0) + score
+            passages = list(self._store.passages(_best(fused, top_k)))
+            scores = self._hybrid.scores(found, [passage.id for passage in passages])
+        lexical, dense = _ranks(found.lexical), _ranks(found.dense)
+        return [
+            Hit(passage, fused[passage.id], *score, lexical.get(passage.id), dense.get(passage.id))
+            for passage, score in zip(passages, scores, strict=True)
+        ]
+
+    def idf(self, terms: Sequence[str]) -> NDArray[np.float64]:
+        """Inverse document frequencies, float64 ``[len(terms)]``; the largest for terms that never occur."""
+        with self._lock:
+            return self._hybrid.idf(terms)
+
+    def _ingested(self, path: Path, name: str) -> IngestResult:
+        try:
+            data = readers.load(path)
+            digest = hashlib.sha256(data).hexdigest()
+            with self._lock:
+                known = self._store.document(name)
+            if known and (known.name, known.sha256) == (name, digest):
+                return IngestResult(path, "unchanged", known)
+            document, replaced = self._put(name, digest, data)
+        except DamsoError as error:
+            return IngestResult(path, "failed", error=error)
+        return IngestResult(path, "replaced" if replaced else "added", document)
+
+    def _put(self, name: str, digest: str, data: bytes) -> tuple[Document, bool]:
+        """Reads and encodes without the lock, so that questions are answered meanwhile."""
+        source = readers.parse(data, name)
+        chunks = chunk(source)
+        texts = [
+            embedded_text(heading(source.title, c.section), source.text[c.start : c.end]) for c in chunks
+        ]
+        vectors = self._hybrid.encode(texts)
+        with self._lock:
+            document, added, removed = self._store.put(name, digest, len(data), source, chunks, vectors)
+            self._hybrid.drop(removed)
+        for start in range(0, len(added), _ADD_BATCH):
+            with self._lock:
+                self._hybrid.add(added[start : start + _ADD_BATCH])
+        return document, bool(removed)
+
+    def _follow_other_processes(self) -> None:
+        if (version := self._store.version) != self._version:
+            self._hybrid.synchronise()
+            self._version = version
+
+
+def _best(scores: Mapping[int, float], top_k: int) -> list[int]:
+    return sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))[: max(top_k, 0)]
+
+
+def _ranks(ids: Sequence[int]) -> dict[int, int]:
+    return {chunk_id: rank for rank, chunk_id in enumerate(ids, 1)}
+
+
+def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Files with the names of their documents; an unreadable folder stands for itself and fails when read."""
+    for path in paths:
+        if not path.is_dir():
+            yield path, readers.document_name(path)
+            continue
+        unreadable: list[OSError] = []
+        for folder, subfolders, names in os.walk(path, onerror=unreadable.append):
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            visible = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+            for file in filter(readers.is_supported, visible):
+                yield file, readers.document_name(file, path)
+        yield from ((Path(error.filename), "") for error in unreadable)

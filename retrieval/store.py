@@ -1,0 +1,315 @@
+"""Documents, passages and vectors in SQLite: the truth that the indices in memory are made from.
+
+Passage ids are never used twice and a passage never changes, so that an index is up to date exactly when it
+holds the same ids as the store.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import unicodedata
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.chunking import Chunk
+from retrieval.database import connect, transaction, translated_errors
+from retrieval.errors import DocumentNotFoundError
+from retrieval.readers import SourceText
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    INSERT INTO meta VALUES ('store', lower(hex(randomblob(16)))), ('encoder', '');
+    CREATE TABLE documents (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        sha256 TEXT NOT NULL,
+        added_at TEXT NOT NULL,
+        title TEXT NOT NULL,
+        text TEXT NOT NULL,
+        size INTEGER NOT NULL
+    );
+    CREATE TABLE chunks (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        document_id TEXT NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+        start INTEGER NOT NULL,
+        end INTEGER NOT NULL,
+        section TEXT NOT NULL,
+        page INTEGER,
+        sentences TEXT NOT NULL
+    );
+    CREATE INDEX chunks_of_document ON chunks (document_id, id);
+    CREATE TABLE vectors (
+        chunk_id INTEGER PRIMARY KEY REFERENCES chunks (id) ON DELETE CASCADE,
+        vector BLOB NOT NULL
+    );
+    """,
+)
+
+Vectors = NDArray[np.float32]
+
+_DOCUMENT = (
+    "SELECT d.id, d.name, d.title, d.sha256, d.size, d.added_at, "
+    "(SELECT count(*) FROM chunks c WHERE c.document_id = d.id) FROM documents d"
+)
+_PASSAGE = (
+    "SELECT c.id, d.id, d.name, d.title, c.section, c.page, c.start, c.end, "
+    "substr(d.text, c.start + 1, c.end - c.start), c.sentences "
+    "FROM chunks c JOIN documents d ON d.id = c.document_id"
+)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document in the store.
+
+    Attributes:
+        id: 32 hexadecimal digits.
+        name: the file's name, NFC; unique.
+        title: its own title, or the file's name without extension.
+        sha256: of the file's bytes.
+        size: bytes of the file.
+        added_at: ISO 8601, UTC.
+        passages: number of passages.
+    """
+
+    id: str
+    name: str
+    title: str
+    sha256: str
+    size: int
+    added_at: str
+    passages: int
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A passage with its place; all offsets count characters of the document's text.
+
+    Attributes:
+        id: the passage's id, never used twice.
+        document_id: id of its document.
+        document: the file's name.
+        title: the document's title.
+        section: breadcrumb of headings, may be empty.
+        page: page number from 1, or None.
+        start: its first character.
+        end: one past its last character.
+        text: the passage.
+        sentences: spans of its sentences.
+    """
+
+    id: int
+    document_id: str
+    document: str
+    title: str
+    section: str
+    page: int | None
+    start: int
+    end: int
+    text: str
+    sentences: tuple[tuple[int, int], ...]
+
+    @property
+    def heading(self) -> str:
+        """Title and breadcrumb in one line, as they are indexed."""
+        return heading(self.title, self.section)
+
+
+class Store:
+    """The document database. Calls must not overlap: `retrieval.index.Index` holds the lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or creates the database; raises as `retrieval.database.connect` does."""
+        self._connection = connect(path, MIGRATIONS)
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._connection.close()
+
+    @property
+    def id(self) -> str:
+        """Tells this database from any other, also from one made anew at the same path."""
+        return str(self._one("SELECT value FROM meta WHERE key = 'store'")[0])
+
+    @property
+    def version(self) -> int:
+        """Changes whenever another connection has committed."""
+        return int(self._one("PRAGMA data_version")[0])
+
+    def put(
+        self,
+        name: str,
+        sha256: str,
+        size: int,
+        source: SourceText,
+        chunks: Sequence[Chunk],
+        vectors: Vectors | None,
+    ) -> tuple[Document, list[int], list[int]]:
+        """Adds a document, in place of the one of the same name, in one transaction.
+
+        Args:
+            name: the file's name, NFC.
+            sha256: hexadecimal digest of the file's bytes.
+            size: bytes of the file.
+            source: the text that was read.
+            chunks: its passages.
+            vectors: float32 ``[len(chunks), dimension]``, or None without an encoder.
+
+        Returns:
+            The document, ids of the passages added and of those removed.
+        """
+        document_id = uuid.uuid4().hex
+        added_at = datetime.now(UTC).isoformat(timespec="seconds")
+        with transaction(self._connection) as connection:
+            removed = self._delete(name)
+            connection.execute(
+                "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (document_id, name, sha256, added_at, source.title, source.text, size),
+            )
+            added = [_insert_chunk(connection, document_id, chunk) for chunk in chunks]
+            if vectors is not None:
+                _insert_vectors(connection, added, vectors)
+        return Document(document_id, name, source.title, sha256, size, added_at, len(added)), added, removed
+
+    def remove(self, id_or_name: str) -> tuple[Document, list[int]]:
+        """Deletes a document.
+
+        Returns:
+            The document that was, and the ids of its passages.
+
+        Raises:
+            DocumentNotFoundError: there is no such document.
+        """
+        with transaction(self._connection):
+            document = self.document(id_or_name)
+            if document is None:
+                raise not_found(id_or_name)
+            return document, self._delete(document.name)
+
+    def document(self, id_or_name: str) -> Document | None:
+        """The document of this id or name."""
+        name = unicodedata.normalize("NFC", id_or_name)
+        # An id wins over a file that happens to be called like it.
+        rows = self._all(f"{_DOCUMENT} WHERE d.id = ?1 OR d.name = ?1 ORDER BY d.id != ?1", name)
+        return Document(*rows[0]) if rows else None
+
+    def documents(self) -> list[Document]:
+        """All documents by name."""
+        return [Document(*row) for row in self._all(f"{_DOCUMENT} ORDER BY d.name")]
+
+    def text(self, document_id: str) -> str:
+        """The document's text.
+
+        Raises:
+            DocumentNotFoundError: there is no document of this id.
+        """
+        rows = self._all("SELECT text FROM documents WHERE id = ?", document_id)
+        if not rows:
+            raise not_found(document_id)
+        return str(rows[0][0])
+
+    def chunk_ids(self, documents: Iterable[str] | None = None) -> set[int]:
+        """Ids of all passages, or of those of some documents (by id or name)."""
+        if documents is None:
+            return {row[0] for row in self._all("SELECT id FROM chunks")}
+        found = [document for key in documents if (document := self.document(key))]
+        one = "SELECT id FROM chunks WHERE document_id = ?"
+        return {row[0] for document in found for row in self._all(one, document.id)}
+
+    def passages(self, ids: Iterable[int | None]) -> Iterator[Passage]:
+        """Passages by id, in the order asked for; unknown ids are left out."""
+        for chunk_id in ids:
+            for row in self._all(f"{_PASSAGE} WHERE c.id = ?", chunk_id):
+                yield _passage(row)
+
+    def neighbours(self, passage_id: int) -> tuple[Passage | None, Passage | None]:
+        """The passages before and after one in its document."""
+        found = []
+        same = "document_id = (SELECT document_id FROM chunks WHERE id = ?1)"
+        for side in ("max(id) FROM chunks WHERE id < ?1", "min(id) FROM chunks WHERE id > ?1"):
+            neighbour = self._one(f"SELECT {side} AND {same}", passage_id)[0]
+            found.append(next(self.passages([neighbour]), None))
+        return found[0], found[1]
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder that made the vectors; empty when none has."""
+        return str(self._one("SELECT value FROM meta WHERE key = 'encoder'")[0])
+
+    def use_encoder(self, name: str) -> None:
+        """Drops all vectors and notes who will make the new ones."""
+        with transaction(self._connection) as connection:
+            connection.execute("DELETE FROM vectors")
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'encoder'", (name,))
+
+    def vectors(self, ids: Iterable[int]) -> tuple[list[int], Vectors]:
+        """Vectors of passages: the ids that have one, and float32 ``[n, dimension]``."""
+        found: list[int] = []
+        blobs: list[bytes] = []
+        for chunk_id in ids:
+            for (blob,) in self._all("SELECT vector FROM vectors WHERE chunk_id = ?", chunk_id):
+                found.append(chunk_id)
+                blobs.append(blob)
+        flat = np.frombuffer(b"".join(blobs), np.float16).astype(np.float32)
+        return found, flat.reshape(len(found), -1 if found else 0)
+
+    def put_vectors(self, ids: Sequence[int], vectors: Vectors) -> None:
+        """Stores vectors of passages, float32 ``[len(ids), dimension]``, as float16."""
+        with transaction(self._connection) as connection:
+            _insert_vectors(connection, ids, vectors)
+
+    def _delete(self, name: str) -> list[int]:
+        removed = [
+            row[0]
+            for row in self._all(
+                "SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document_id WHERE d.name = ?", name
+            )
+        ]
+        self._connection.execute("DELETE FROM documents WHERE name = ?", (name,))
+        return removed
+
+    def _all(self, query: str, *values: object) -> list[Any]:
+        with translated_errors():
+            return self._connection.execute(query, values).fetchall()
+
+    def _one(self, query: str, *values: object) -> Any:
+        return self._all(query, *values)[0]
+
+
+def heading(title: str, section: str) -> str:
+    """Title and breadcrumb in one line, as they are indexed."""
+    return f"{title} {section}".strip()
+
+
+def not_found(id_or_name: str) -> DocumentNotFoundError:
+    """The error for a document that is not there."""
+    return DocumentNotFoundError(
+        f"'{id_or_name}'이라는 문서가 없어요.", "문서 목록에서 이름을 확인해 주세요."
+    )
+
+
+def _insert_chunk(connection: sqlite3.Connection, document_id: str, chunk: Chunk) -> int:
+    cursor = connection.execute(
+        "INSERT INTO chunks (document_id, start, end, section, page, sentences) VALUES (?, ?, ?, ?, ?, ?)",
+        (document_id, chunk.start, chunk.end, chunk.section, chunk.page, json.dumps(chunk.sentences)),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def _insert_vectors(connection: sqlite3.Connection, ids: Sequence[int], vectors: Vectors) -> None:
+    blobs = (vector.tobytes() for vector in vectors.astype(np.float16))
+    connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", zip(ids, blobs, strict=True))
+
+
+def _passage(row: tuple[Any, ...]) -> Passage:
+    *fields, sentences = row
+    return Passage(*(*fields, tuple((a, b) for a, b in json.loads(sentences))))
