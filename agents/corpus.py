@@ -18,7 +18,6 @@ from typing import Any
 from tqdm import tqdm
 
 from compression.errors import TrainingDataError
-from compression.language.collections import dialogue_collections, question_collections
 
 PASSAGE_CHARACTERS = 600
 _SENTENCE_END = re.compile(r"(?<=[가-힣][.?!])\s+")
@@ -134,21 +133,6 @@ def inference_pairs(data: Path) -> Pairs:
         by_premise.setdefault(row["premise"], {})[row["label"]] = row["hypothesis"]
     for premise, hypotheses in by_premise.items():
         pairs.add(premise, hypotheses.get("entailment", ""), hypotheses.get("contradiction", ""))
-    return pairs
-
-
-def own_pairs() -> Pairs:
-    """Questions written for this project → the sentence that answers, and questions of one answer among each other."""
-    pairs = Pairs("own questions", 2.0)
-    for collection in (*question_collections(), *dialogue_collections("train")):
-        by_answer: dict[str, list[str]] = {}
-        for asked in collection.questions:
-            for answer in asked.answers:
-                pairs.add(" ".join([*asked.history[-1:], asked.question]), answer)
-                by_answer.setdefault(answer, []).append(asked.question)
-        for alike in by_answer.values():
-            for first, second in zip(alike, alike[1:], strict=False):
-                pairs.add(first, second)
     return pairs
 
 

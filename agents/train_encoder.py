@@ -95,7 +95,6 @@ def supervised(data: Path, chooser: random.Random) -> list[Pairs]:
         corpus.similarity_pairs(data),
         corpus.paraphrase_pairs(data, chooser),
         corpus.small_talk_pairs(data),
-        corpus.own_pairs(),
     ]
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assistant.commands import evaluate, train
 from assistant.errors import DamsoError
 from assistant.events import Done, Source, Token, ToolResult
 from assistant.settings import Settings
@@ -38,6 +39,8 @@ app = typer.Typer(
 )
 documents_app = typer.Typer(help="넣어 둔 문서를 보거나 지워요.", no_args_is_help=True)
 app.add_typer(documents_app, name="docs")
+app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="eval")
 
 Message = Annotated[str, typer.Argument(help="물어볼 말.", metavar="질문")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON 하나로 출력해요.")]
@@ -191,6 +194,9 @@ def serve(
         if open_page:
             server.open_browser(settings, address)
         server.serve(daemon, listener)
+
+
+app.command()(train.export)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from assistant.grounding import topic_terms
 from assistant.history import Message
 
 _CONNECTIVE = re.compile(
-    r"^\s*(그럼|그러면|그건|그거|그게|그때|거기|그곳|그 |그리고|또|혹시 그|이건|그렇다면|만약|아니면|왜요|어디서요|얼마예요)"
+    r"^\s*(그럼|그러면|그건|그거|그게|그때|거기|그곳|그 |그리고|또|혹시 그|이건|그렇다면|만약|아니면"
+    r"|왜요|어디서요|얼마예요)"
 )
 _FEW_TERMS = 2
 _LOOK_BACK = 3

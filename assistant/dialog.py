@@ -1,4 +1,7 @@
-"""One turn, from message to outcome: the only place that decides, and the one stream of events that every face renders."""
+"""One turn, from message to outcome: the only place that decides.
+
+Its one stream of events is what every face renders.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ Cancelled = Callable[[], bool]
 
 
 class Assistant:
-    """Routes, retrieves, grounds, writes and remembers. Safe to share between threads; one answer is written at a time."""
+    """Routes, retrieves, grounds, writes and remembers.
+
+    Safe to share between threads; one answer is written at a time.
+    """
 
     def __init__(
         self,

@@ -1,15 +1,16 @@
 """Which sentences of the found passages answer a question, and whether any does: the evidence gate.
 
-Every sentence of the best passages is scored by a logistic model over a handful of overlaps; a second logistic model over
-the best sentence and the search as a whole gives the probability that the documents hold an answer. Both are fitted by
-`assistant.evaluation.gate` and stored as numbers in `models/gate`. The language model does not decide about abstaining.
+Every sentence of the best passages is scored by a logistic model over a handful of overlaps; a second logistic model
+over the best sentence and the search as a whole gives the probability that the documents hold an answer. Both are
+fitted by `assistant.evaluation.gate` and stored as numbers in `models/gate`. The language model does not decide about
+abstaining.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.index import Hit, SentenceEncoder
-from retrieval.morphology import content_morphemes
+from retrieval.morphology import content_morphemes, likeness, morpheme_ids
 
 Floats = NDArray[np.float64]
 
@@ -26,29 +27,41 @@ SENTENCE_FEATURES = (
     "overlap", "overlap_with_heading", "overlap_passage", "heading_overlap", "bigrams", "similarity",
     "similarity_with_heading", "passage_similarity", "reciprocal_rank", "type_match", "type_mismatch", "length",
     "neighbour_overlap", "first_in_section", "carried_overlap", "soft_overlap", "soft_overlap_with_heading",
-    "soft_overlap_passage", "similarity_rank",
+    "soft_overlap_passage", "worst_term", "focus", "worst_term_passage", "focus_passage", "similarity_rank",
 )  # fmt: skip
 GATE_FEATURES = (
-    "best_log_odds", "second_log_odds", "mean_log_odds", "overlap", "overlap_with_heading", "overlap_passage", "bigrams", "similarity",
-    "passage_similarity", "missing_weight", "terms", "type_match", "type_mismatch", "best_passage_overlap", "soft_overlap",
-    "soft_overlap_with_heading", "soft_overlap_passage", "best_soft_overlap", "best_similarity",
+    "best_log_odds", "second_log_odds", "mean_log_odds", "overlap", "overlap_with_heading", "overlap_passage",
+    "bigrams", "similarity", "passage_similarity", "missing_weight", "terms", "type_match", "type_mismatch",
+    "best_passage_overlap", "soft_overlap", "soft_overlap_with_heading", "soft_overlap_passage",
+    "best_soft_overlap", "best_similarity", "worst_term", "focus", "worst_term_passage", "focus_passage",
+    "best_worst_term", "best_focus",
 )  # fmt: skip
 
 # Words that ask instead of naming a topic; they never tell one passage from another.
 _ASKING = frozenset(
-    "알리 알려주 궁금 궁금하 뭐 뭣 무엇 무슨 어디 언제 누구 얼마 어떻 어떠 왜 몇 어느 말하 묻 혹시 그럼 그러면 설명 질문 가르치 하나요 "
-    "좀 그거 이거 정도 경우 어찌 며칠 요 네 안녕 대하 관하".split()
+    "알리 알려주 궁금 궁금하 뭐 뭣 무엇 무슨 어디 언제 누구 얼마 어떻 어떠 왜 몇 어느 말하 묻 혹시 "
+    "그럼 그러면 설명 질문 가르치 하나요 좀 그거 이거 정도 경우 어찌 며칠 요 네 안녕 대하 관하".split()
 )
 _TYPES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
     (name, re.compile(asked), re.compile(answer))
     for name, asked, answer in (
-        ("time", r"언제|며칠|몇 ?시|몇 ?월|몇 ?일|몇 ?년|날짜|기간|요일|시간|얼마나 (오래|걸)|기한|마감|주기|얼마 ?동안",
-         r"\d ?(월|일|시|년|분|주|개월|시간|초|박)|요일|평일|주말|오전|오후|매(년|월|주|일)|당일|이내|하루|[세기] ?말|연중|즉시|한 ?달"),
-        ("amount", r"얼마(?!나 (오래|걸)|동안)|비용|요금|금액|가격|수수료|몇 ?원|연체료|회비|보증금", r"\d ?(만|천|백)? ?원|무료|%|면제|없"),
-        ("count", r"몇 ?(개|명|번|장|회|살|세|권|대|층|단계|리터|도|박|인|곳|가지|킬로|미터|점)|몇이|인원|용량|개수|얼마나", r"\d|한 |두 |세 |네 |다섯|없"),
+        ("time",
+         r"언제|며칠|몇 ?시|몇 ?월|몇 ?일|몇 ?년|날짜|기간|요일|시간|얼마나 (오래|걸)|기한|마감|주기|얼마 ?동안",
+         r"\d ?(월|일|시|년|분|주|개월|시간|초|박)|요일|평일|주말|오전|오후|매(년|월|주|일)|당일|이내|하루"
+         r"|[세기] ?말|연중|즉시|한 ?달"),
+        ("amount",
+         r"얼마(?!나 (오래|걸)|동안)|비용|요금|금액|가격|수수료|몇 ?원|연체료|회비|보증금",
+         r"\d ?(만|천|백)? ?원|무료|%|면제|없"),
+        ("count",
+         r"몇 ?(개|명|번|장|회|살|세|권|대|층|단계|리터|도|박|인|곳|가지|킬로|미터|점)|몇이|인원|용량|개수|얼마나",
+         r"\d|한 |두 |세 |네 |다섯|없"),
         ("contact", r"전화|연락처|문의|번호", r"\d{2,4}[-‑]\d{3,4}|☎|\d{4}|전화|문의|누리집|이메일|@"),
-        ("place", r"어디|장소|위치|어느 (곳|역|동|지역)", r"에서|에게|층|동|센터|실|역|시|군|구|도|관|로 |길 |앞|옆|안|누리집|홈페이지|곳|함|장"),
-        ("reason", r"왜|이유|까닭|원인", r"때문|위해|위하|므로|아서|어서|려고|방지|않도록|이라서|기에|니까|까닭|이유|원인"),
+        ("place",
+         r"어디|장소|위치|어느 (곳|역|동|지역)",
+         r"에서|에게|층|동|센터|실|역|시|군|구|도|관|로 |길 |앞|옆|안|누리집|홈페이지|곳|함|장"),
+        ("reason",
+         r"왜|이유|까닭|원인",
+         r"때문|위해|위하|므로|아서|어서|려고|방지|않도록|이라서|기에|니까|까닭|이유|원인"),
     )
 )  # fmt: skip
 
@@ -153,6 +166,10 @@ class Question:
     vector: NDArray[np.float32]
 
 
+_UNRELATED = 0.35
+"""Likeness of words that have nothing to do with each other."""
+_QUESTION_WORD = re.compile(r"언제|어디|누구|누가|얼마|몇|뭐|뭘|무엇|무슨|어떤|어떻게|어느|왜|며칠")
+_UNIT = re.compile(r"몇 ?([가-힣])")
 _SIMILARITY = SENTENCE_FEATURES.index("similarity_with_heading")
 
 
@@ -164,6 +181,9 @@ def topic_terms(text: str) -> tuple[str, ...]:
 def type_match(question: str, sentence: str) -> tuple[float, float]:
     """Whether the sentence has what the kind of question asks for: (matches, misses), each in [0, 1]."""
     wanted = [answer for _, asked, answer in _TYPES if asked.search(question)]
+    wanted += [
+        re.compile(rf"(\d|한|두|세|네|섯|열|만|천|백) ?{re.escape(unit)}") for unit in _UNIT.findall(question)
+    ]
     if not wanted:
         return 0.0, 0.0
     found = sum(pattern.search(sentence) is not None for pattern in wanted) / len(wanted)
@@ -178,21 +198,22 @@ def heading_of(hit: Hit) -> str:
 class _Terms:
     """How much of a question's terms, weighed by rarity, a set of words covers: literally, and by meaning."""
 
-    def __init__(
-        self, question: Question, lexicon: Lexicon, encoder: SentenceEncoder, words: Iterable[str]
-    ) -> None:
+    def __init__(self, question: Question, lexicon: Lexicon, ids: Mapping[str, int]) -> None:
         self.own = dict(zip(question.terms, lexicon.idf(question.terms), strict=True))
         extra = [term for term in question.carried if term not in self.own]
         self._carried = dict(zip(extra, lexicon.idf(extra), strict=True))
-        self._column = {word: i for i, word in enumerate(dict.fromkeys(words))}
+        self._column = {word: i for i, word in enumerate(ids)}
+        self._focus = _focus(question)
         weights = np.array(list(self.own.values()), np.float64)
         self._weights = weights / (weights.sum() or 1)
-        vectors = encoder.encode([*self.own, *self._column])
-        own, others = vectors[: len(self.own)], vectors[len(self.own) :]
-        self._alike = np.maximum(own @ others.T, 0)
+        self._alike = np.zeros((len(self.own), len(ids)))
+        known = morpheme_ids(question.text)
         for row, term in enumerate(self.own):
-            if term in self._column:
+            if term in known:
+                self._alike[row] = likeness([known[term]], list(ids.values()))[0]
+            if term in ids:
                 self._alike[row, self._column[term]] = 1
+        self._alike = np.maximum(self._alike - _UNRELATED, 0) / (1 - _UNRELATED)
 
     def overlap(self, words: frozenset[str]) -> float:
         """Share of the question's weight that the words hold literally, in [0, 1]."""
@@ -203,15 +224,28 @@ class _Terms:
         return _share(self._carried, words)
 
     def nearest(self, words: frozenset[str]) -> Floats:
-        """For each of the question's terms the cosine of the word nearest to it, float64 [terms]."""
-        columns = [self._column[word] for word in words]
+        """For each of the question's terms how like it the nearest word is, float64 [terms] in [0, 1]."""
+        columns = [self._column[word] for word in words if word in self._column]
         if not columns or not len(self._weights):
             return np.zeros(len(self._weights))
         return np.asarray(self._alike[:, columns].max(axis=1), np.float64)
 
+    def weakest(self, words: frozenset[str]) -> tuple[float, float]:
+        """`nearest` of the term that is covered worst, and of the question's focus; 1 when it has no terms."""
+        nearest = self.nearest(words)
+        return (float(nearest.min()), float(nearest[self._focus])) if len(nearest) else (1.0, 1.0)
+
     def soft_overlap(self, words: frozenset[str]) -> float:
-        """The weighted mean of `nearest`: late interaction (Khattab & Zaharia, 2020) over static word vectors."""
+        """The weighted mean of `nearest`: late interaction (Khattab & Zaharia, 2020) over word vectors."""
         return float(self.nearest(words) @ self._weights)
+
+
+def _focus(question: Question) -> int:
+    """Which term the question word asks about: the last one before it, or the last of all."""
+    asking = _QUESTION_WORD.search(question.text)
+    before = question.text[: asking.start()] if asking else question.text
+    places = [i for i, term in enumerate(question.terms) if term in before]
+    return places[-1] if places else len(question.terms) - 1
 
 
 def _share(weights: Mapping[str, float], words: frozenset[str]) -> float:
@@ -232,6 +266,7 @@ class _Read:
         spans: start, end and text of each sentence.
         words: content morphemes of each sentence.
         outline: content morphemes of the title and the headings.
+        ids: all these words with their ids for `retrieval.morphology.likeness`.
         plain, headed: vectors of the sentences, without and with their heading, float32 [sentences, dimension].
     """
 
@@ -239,6 +274,7 @@ class _Read:
     spans: list[tuple[int, int, str]]
     words: list[frozenset[str]]
     outline: frozenset[str]
+    ids: Mapping[str, int]
     plain: NDArray[np.float32]
     headed: NDArray[np.float32]
 
@@ -254,7 +290,12 @@ def _read(hit: Hit, encoder: SentenceEncoder) -> _Read:
     words = [frozenset(content_morphemes(text)) for *_, text in spans]
     outline = frozenset(content_morphemes(f"{passage.title} {passage.section}"))
     vectors = encoder.encode([t for *_, t in spans] + [f"{heading} {t}" for *_, t in spans])
-    return _Read(hit, spans, words, outline, vectors[: len(spans)], vectors[len(spans) :])
+    ids = {
+        word: i
+        for text in (f"{passage.title} {passage.section}", passage.text)
+        for word, i in morpheme_ids(text).items()
+    }
+    return _Read(hit, spans, words, outline, ids, vectors[: len(spans)], vectors[len(spans) :])
 
 
 def _rows(read: _Read, rank: int, question: Question, terms: _Terms) -> Iterator[list[float]]:
@@ -273,6 +314,7 @@ def _rows(read: _Read, rank: int, question: Question, terms: _Terms) -> Iterator
             float(read.plain[i] @ question.vector), float(read.headed[i] @ question.vector), read.hit.dense_score,
             1 / (1 + rank), match, mismatch, min(len(text), 200) / 100, around, float(i == 0),
             terms.carried_overlap(outlined), terms.soft_overlap(read.words[i]), terms.soft_overlap(outlined), shared[2],
+            *terms.weakest(outlined), *terms.weakest(whole),
         ]  # fmt: skip
 
 
@@ -281,7 +323,7 @@ def sentence_features(
 ) -> list[Candidate]:
     """All sentences of the hits with their features; probabilities are zero until a model scores them."""
     reads = [_read(hit, encoder) for hit in hits]
-    terms = _Terms(question, lexicon, encoder, (word for read in reads for word in read.everything))
+    terms = _Terms(question, lexicon, {word: i for read in reads for word, i in read.ids.items()})
     found: dict[tuple[str, int, int], Candidate] = {}
     for rank, read in enumerate(reads):
         for (start, end, text), row in zip(read.spans, _rows(read, rank, question, terms), strict=True):
@@ -308,7 +350,8 @@ def gate_features(question: Question, candidates: Sequence[Candidate], lexicon: 
         best["bigrams"], best["similarity"], best["passage_similarity"], missing, len(question.terms),
         best["type_match"], best["type_mismatch"], most["overlap_passage"], best["soft_overlap"],
         best["soft_overlap_with_heading"], best["soft_overlap_passage"], most["soft_overlap_passage"],
-        most["similarity_with_heading"],
+        most["similarity_with_heading"], best["worst_term"], best["focus"], best["worst_term_passage"],
+        best["focus_passage"], most["worst_term_passage"], most["focus_passage"],
     ])  # fmt: skip
 
 

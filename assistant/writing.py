@@ -1,37 +1,36 @@
-"""Writes an answer from evidence with the language model, one cited sentence at a time, and checks what it wrote.
+"""Writes an answer from the sentence that answers, with the language model, and checks what it wrote.
 
-The model first emits the label of the sentence it rests on, so the citation is its own choice, weighed against the sentence
-model's. From there on it may only use tokens of that sentence and polite endings. A sentence that still says something its
-evidence does not is replaced by the evidence itself in polite form.
+The sentence model has chosen the evidence; the language model says it politely. From the label on it may only use tokens of
+that sentence and polite endings, and what it wrote still has to say what the evidence says: otherwise the evidence itself, in
+polite form, is the answer. A sentence that announces a list brings the list with it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assistant.engine.engine import Engine, GenerationOptions
 from assistant.grounding import Candidate
-from compression.language.endings import is_polite, statement
-from compression.language.prompt import END, LABELS, MAX_EVIDENCE, Evidence, prompt_text
+from compression.language.endings import is_plain, is_polite, statement
+from compression.language.prompt import END, LABELS, Evidence, prompt_text
 from retrieval.morphology import content_morphemes
 
-_PROMPT_TOKENS = 300
-"""Evidence is cut to this many tokens, within what the model was trained on."""
-_SENTENCE_MODEL_WEIGHT = 1.0
-_SECOND_SHARE = 0.6
+_ANNOUNCES = re.compile(r"(아래|다음)")
 _SUPPORTED = 0.9
 _SHORTEST = 0.4
 _MAX_TOKENS = 160
+_LONGEST_EVIDENCE = 400
+"""Characters of evidence that the language model is asked to say; it has learnt no longer ones."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """One sentence of an answer and the candidate it cites."""
+    """One part of an answer and the candidate it cites."""
 
     text: str
     candidate: Candidate
@@ -49,7 +48,7 @@ class EvidenceWriter:
         self, engine: Engine, question: str, earlier: str, candidates: Sequence[Candidate],
         cancelled: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
-        """Picks the evidence.
+        """Takes the evidence.
 
         Args:
             engine: the language model.
@@ -60,94 +59,64 @@ class EvidenceWriter:
         """
         self._engine, self._cancelled = engine, cancelled
         self._question, self._history = question, (earlier,) if earlier else ()
-        self._chosen = self._fitting(candidates)
+        self._evidence = candidates[0]
         self.sentences: list[Written] = []
         self.tokens = 0
 
     def __iter__(self) -> Iterator[str]:
         """Text pieces as they are generated; what is wrong in them is mended only in `sentences`."""
-        first = yield from self._write(None)
-        second = self._second(first)
-        if second is not None and not (self._cancelled and self._cancelled()):
-            yield " "
-            yield from self._write(second)
+        yield from self._say(self._evidence)
+        announced = _announced_list(self._evidence)
+        if announced is not None and not (self._cancelled and self._cancelled()):
+            self.sentences.append(Written(statement(announced.text), announced))
+            yield f" {self.sentences[-1].text}"
 
-    def _fitting(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """The best candidates that fit the prompt, in reading order."""
-        room, chosen = _PROMPT_TOKENS, list[Candidate]()
-        for candidate in candidates[:MAX_EVIDENCE]:
-            room -= len(self._engine.tokenize(candidate.text)) + 8
-            if chosen and room < 0:
-                break
-            chosen.append(candidate)
-        return sorted(chosen, key=lambda c: (c.hit.passage.document_id, c.start))
-
-    def _prompt(self) -> str:
-        evidence = [Evidence(c.heading, " ".join(c.text.split())) for c in self._chosen]
-        return prompt_text(self._question, evidence, self._history)
-
-    def _write(self, forced: int | None) -> Iterator[str]:
-        """Streams one sentence; returns the index of its candidate."""
-        pick = _Pick(self._engine, self._chosen, forced)
-        generation = self._engine.stream(
-            self._prompt(), GenerationOptions(max_tokens=_MAX_TOKENS), self._cancelled, pick
-        )
+    def _say(self, candidate: Candidate) -> Iterator[str]:
+        evidence = " ".join(candidate.text.split())
         pieces: list[str] = []
-        for piece in generation:
-            self.tokens += 1
-            text = piece.text if pieces else piece.text.lstrip()
-            if text:
-                pieces.append(text)
-                yield text
-        candidate = self._chosen[pick.index]
-        self.sentences.append(Written(_checked("".join(pieces), candidate, self._question), candidate))
-        return pick.index
+        if len(evidence) <= _LONGEST_EVIDENCE:
+            prompt = prompt_text(self._question, [Evidence(candidate.heading, evidence)], self._history)
+            options = GenerationOptions(max_tokens=_MAX_TOKENS)
+            with self._engine.stream(prompt, options, self._cancelled, self._keep_to(evidence)) as generation:
+                for piece in generation:
+                    self.tokens += 1
+                    text = piece.text if pieces else piece.text.lstrip()
+                    if text:
+                        pieces.append(text)
+                        yield text
+        self.sentences.append(Written(_checked("".join(pieces), evidence, self._question), candidate))
 
-    def _second(self, first: int) -> int | None:
-        """Another sentence of the same section that answers about as well, or None."""
-        best = self._chosen[first]
-        rest = [
-            i
-            for i, c in enumerate(self._chosen)
-            if i != first and c.hit.passage.id == best.hit.passage.id and c.text != best.text
-        ]
-        second = max(rest, key=lambda i: self._chosen[i].probability, default=None)
-        if second is None or self._chosen[second].probability < max(_SECOND_SHARE * best.probability, 0.3):
-            return None
-        return second
-
-
-class _Pick:
-    """Logits hook: chooses the label at the first token, then keeps to the chosen sentence's tokens."""
-
-    def __init__(self, engine: Engine, chosen: Sequence[Candidate], forced: int | None) -> None:
-        self.index = 0 if forced is None else forced
-        self._engine, self._chosen, self._forced = engine, chosen, forced
-        self._allowed: NDArray[np.int64] | None = None
-
-    def __call__(self, generated: list[int], logits: NDArray[np.float32]) -> None:
-        if not generated:
-            self._pick_label(logits)
-        assert self._allowed is not None
-        kept = logits[self._allowed].copy()
-        logits[:] = -np.inf
-        logits[self._allowed] = kept
-        if not generated:
-            self._allowed = self._vocabulary()
-
-    def _pick_label(self, logits: NDArray[np.float32]) -> None:
-        labels = [self._engine.special_tokens[label] for label in LABELS[: len(self._chosen)]]
-        if self._forced is None:
-            own = np.array([c.probability for c in self._chosen]).clip(1e-6, 1 - 1e-6)
-            scores = logits[labels] - logits[labels].max() + _SENTENCE_MODEL_WEIGHT * np.log(own / (1 - own))
-            self.index = int(np.argmax(scores))
-        self._allowed = np.array([labels[self.index]])
-
-    def _vocabulary(self) -> NDArray[np.int64]:
-        text = " ".join(self._chosen[self.index].text.split())
-        forms = (text, f" {text}", statement(text), f" {statement(text)}")
+    def _keep_to(self, evidence: str) -> Callable[[list[int], NDArray[np.float32]], None]:
+        """Logits hook: the evidence's label first, then only tokens of the evidence and of its polite form."""
+        label = np.array([self._engine.special_tokens[LABELS[0]]])
+        forms = (evidence, f" {evidence}", statement(evidence), f" {statement(evidence)}")
         ids = {i for form in forms for i in self._engine.tokenize(form)} | {self._engine.special_tokens[END]}
-        return np.array(sorted(ids))
+        vocabulary = np.array(sorted(ids))
+
+        def constrain(generated: list[int], logits: NDArray[np.float32]) -> None:
+            allowed = vocabulary if generated else label
+            kept = logits[allowed].copy()
+            logits[:] = -np.inf
+            logits[allowed] = kept
+
+        return constrain
+
+
+def _announced_list(candidate: Candidate) -> Candidate | None:
+    """The list items right after a sentence that announces them (``아래 조건을 …``), as one candidate, or None."""
+    if not _ANNOUNCES.search(candidate.text):
+        return None
+    passage, items = candidate.hit.passage, list[tuple[int, int]]()
+    for start, end in passage.sentences:
+        text = passage.text[start - passage.start : end - passage.start]
+        if start >= candidate.end and (is_polite(text) or is_plain(text)):
+            break
+        if start >= candidate.end:
+            items.append((start, end))
+    if not items:
+        return None
+    text = ", ".join(passage.text[s - passage.start : e - passage.start].strip() for s, e in items)
+    return replace(candidate, start=items[0][0], end=items[-1][1], text=text)
 
 
 def _numbers(text: str) -> set[str]:
@@ -158,16 +127,14 @@ def is_supported(answer: str, evidence: str, question: str = "") -> bool:
     """Whether the answer says only what the evidence says: its numbers all, its content morphemes nearly all."""
     if not _numbers(answer) <= _numbers(evidence):
         return False
-    said, known = (
-        content_morphemes(answer),
-        set(content_morphemes(evidence)) | set(content_morphemes(question)),
-    )
+    known = set(content_morphemes(evidence)) | set(content_morphemes(question))
+    said = content_morphemes(answer)
     return not said or sum(word in known for word in said) >= _SUPPORTED * len(said)
 
 
-def _checked(answer: str, candidate: Candidate, question: str) -> str:
+def _checked(answer: str, evidence: str, question: str) -> str:
     """The answer if it is whole, polite and supported; else its evidence in polite form."""
-    text, evidence = answer.strip(), " ".join(candidate.text.split())
+    text = answer.strip()
     whole = is_polite(text) and len(text) >= _SHORTEST * len(evidence) and text.endswith((".", "!", "?"))
     if whole and is_supported(text, evidence, question) and _numbers(evidence) <= _numbers(text):
         return text

@@ -1,1 +1,1 @@
-
+"""Measures the whole assistant, and fits the evidence gate."""

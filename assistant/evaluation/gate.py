@@ -1,8 +1,9 @@
 """Fits the sentence model and the evidence gate on questions people asked of encyclopedia and public-service texts.
 
-Small collections ("worlds") are indexed as a person's documents would be. A part of the passages is left out, so that the
-questions about them become near misses: the same topic is there, the answer is not. The sentence model learns which
-sentence holds the answer; the gate learns whether the best sentence does. Both are scored on worlds that were not fitted.
+Small collections ("worlds") are indexed as a person's documents would be. A part of the passages is left out, so
+that the questions about them become near misses: the same topic is there, the answer is not. The sentence model
+learns which sentence holds the answer; the gate learns whether the best sentence does. Both are scored on worlds
+that were not fitted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from agents.encoder import Encoder
+from assistant.context import context_of
+from assistant.evaluation.worlds import worlds
 from assistant.grounding import (
     Candidate,
     Logistic,
@@ -26,8 +29,6 @@ from assistant.grounding import (
     gate_features,
     sentence_features,
 )
-from assistant.context import context_of
-from assistant.evaluation.worlds import worlds
 from assistant.history import Message
 from assistant.lookup import look_up
 from compression.language.collections import Asked, Collection

@@ -107,7 +107,7 @@ def ask_all(
 
 
 def summary(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Shares in [0, 1]: right answers with the right citation, right answers, right citations, abstentions; median times."""
+    """The figures of a run: shares in [0, 1], medians of times in milliseconds."""
     answerable = [v for v in verdicts if v.question.answerable]
     unanswerable = [v for v in verdicts if not v.question.answerable]
 

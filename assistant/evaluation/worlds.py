@@ -1,8 +1,8 @@
 """Small document collections with questions, answerable and not, on which grounding is fitted.
 
-Encyclopedia and public-service texts come from the training data; a part of their passages is left out, so that the
-questions about them become near misses: the same topic is there, the answer is not. The collections under ``data/`` were
-written for this project; each is also asked with half of its documents missing.
+Encyclopedia and public-service texts come from the training data; a part of their passages is left out, so that
+the questions about them become near misses: the same topic is there, the answer is not. The collections under
+``data/`` were written for this project; each is also asked with half of its documents missing.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ def _tydiqa_worlds(data: Path, rng: random.Random) -> Iterator[Collection]:
     items = list(read_jsonl(data / "qa" / "tydiqa_ko_train.jsonl.xz"))
     rng.shuffle(items)
     for begin in range(0, len(items), 100):
-        yield _paragraph_world(
-            {f"passage {i}": [item] for i, item in enumerate(items[begin : begin + 100])}, rng
-        )
+        passages = {f"passage {i}": [item] for i, item in enumerate(items[begin : begin + 100])}
+        yield _paragraph_world("tydiqa", passages, rng)
 
 
 def _paragraph_world(label: str, groups: dict[str, list[dict[str, Any]]], rng: random.Random) -> Collection:

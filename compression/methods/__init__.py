@@ -1,1 +1,1 @@
-
+"""Compression methods: pure functions on arrays."""

@@ -70,7 +70,9 @@ def load(path: Path) -> bytes:
 def parse(data: bytes, name: str) -> SourceText:
     """Makes sense of the bytes that `load` gave; ``name`` chooses the reader. Raises as `read` does."""
     if not data:
-        raise EmptyDocumentError(f"'{name}'은(는) 빈 파일이에요.", "내용이 있는 파일을 올려 주세요.")
+        raise EmptyDocumentError(
+            f"'{name}'은(는) 빈 파일이라서 읽을 글이 없어요.", "내용이 있는 파일을 올려 주세요."
+        )
     source = _guarded(_READERS[_extension(name)], data, name)
     if not any(character.isalnum() for character in source.text):
         raise EmptyDocumentError(f"'{name}'에 읽을 글이 없어요.", "내용이 있는 파일을 올려 주세요.")

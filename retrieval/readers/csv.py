@@ -44,6 +44,9 @@ def _rows(text: str) -> Iterator[list[str]]:
 
 
 def _separator(lines: list[str]) -> str:
-    """The one that occurs in every one of the first lines, most often; the comma when none does."""
+    """The one that most of the first lines have, most often; the comma when none does."""
     sample = list(islice(filter(None, lines), 20))
-    return max(_SEPARATORS, key=lambda sign: min((line.count(sign) for line in sample), default=0))
+    return max(
+        _SEPARATORS,
+        key=lambda sign: (sum(sign in line for line in sample), sum(line.count(sign) for line in sample)),
+    )

@@ -18,7 +18,7 @@ _CHARSET = re.compile(rb"charset\s*=\s*[\"']?\s*([\w-]{1,40})", re.IGNORECASE)
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _SKIPPED = frozenset("script style noscript template nav svg iframe select head object".split())
 _BLOCKS = frozenset(_HEADINGS) | frozenset(
-    "address article aside blockquote body br caption center dd details div dl dt fieldset figcaption figure"
+    "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure"
     " footer form header hr html legend li main ol p pre section summary table tbody td tfoot th thead tr ul"
     "".split()
 )
@@ -70,6 +70,8 @@ def _pieces(root: _Element) -> Iterator[Piece]:
         if event == "end":
             flow.leave(node)
         elif node.tag == "table" and node.find(".//table") is None:
+            caption = node.find("caption")
+            yield Piece("paragraph", "" if caption is None else _text(caption))
             yield from tables.pieces(_grid(node))
             walk.skip_subtree()
         elif _is_hidden(node):
@@ -92,12 +94,13 @@ class _Flow:
         if node.tag in _HEADINGS or node.tag == "li":
             self._context.append(node)
             self._marker = self._number(node)
-        self._words.append(_spaced(node.text, node))
+        self._words.append("\n" if node.tag == "br" else _spaced(node.text, node))
 
     def leave(self, node: _Element) -> None:
         if self._context and self._context[-1] is node:
             self._context.pop()
-        self._words.append(_spaced(node.tail, node.getparent()))
+        tail = _spaced(node.tail, node.getparent())
+        self._words.append(tail.lstrip(" ") if node.tag == "br" else tail)
 
     def flushed(self) -> Iterator[Piece]:
         text = "".join(self._words).strip()
@@ -106,11 +109,11 @@ class _Flow:
             return
         tag = self._context[-1].tag if self._context else ""
         if tag in _HEADINGS:
-            yield Piece("heading", text, _HEADINGS[tag])
+            yield Piece("heading", text.replace("\n", " "), _HEADINGS[tag])
         elif tag == "li":
             yield Piece("list", self._marker + text.replace("\n", " "))
         else:
-            yield Piece("paragraph", text)
+            yield from (Piece("paragraph", part) for part in text.split("\n\n"))
         self._marker = ""
 
     def _number(self, node: _Element) -> str:
@@ -162,7 +165,7 @@ def _text(element: _Element) -> str:
     parts = []
     walk = etree.iterwalk(element, events=("start", "end"))
     for event, node in walk:
-        parts.append("\n" if node.tag in _BLOCKS else "")
+        parts.append("\n" if node.tag in _BLOCKS or node.tag == "br" else "")
         if event == "end":
             parts.append(_spaced(node.tail if node is not element else "", node.getparent()))
         elif _is_hidden(node):

@@ -22,6 +22,8 @@ from retrieval.readers.source import Piece, SourceText, titled
 _HEADING_SCALE = 1.15
 _PARAGRAPH_GAP = 1.35
 _LONGEST_HEADING = 60
+# In ems; a line of a narrow column. What is shorter was not broken at the margin.
+_SHORTEST_FULL_LINE = 15
 _PAGE_NUMBER = re.compile(
     r"[-–—\s]*\d{1,4}[-–—\s]*|\d{1,4}\s?/\s?\d{1,4}|(?:page\s)?\d{1,4}\s?(?:쪽|페이지)?"
 )
@@ -170,7 +172,9 @@ def _page(rows: list[_Row], sizes: list[float], page: int) -> Iterator[Piece]:
         else:
             while end < len(rows) and not (_is_heading(rows[end], sizes) or _is_table(rows[end : end + 2])):
                 end += 1
-            for piece in plain.pieces(_running(rows[index:end]), page):
+            for piece in plain.pieces(
+                _running(rows[index:end]), page, followed=_is_table(rows[end : end + 2])
+            ):
                 yield replace(piece, level=piece.level + len(sizes)) if piece.level else piece
         index = end
 
@@ -210,7 +214,9 @@ def _running(rows: list[_Row]) -> str:
     text = rows[0].text
     for above, row in pairwise(rows):
         gap = above.bottom - row.top
-        full = above.end > margin - 4 * above.size
+        full = above.end > max(
+            margin - 4 * above.size, above.cells[0][0].x + _SHORTEST_FULL_LINE * above.size
+        )
         if gap > _PARAGRAPH_GAP * usual:
             text += "\n\n"
         else:

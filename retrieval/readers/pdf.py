@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import unicodedata
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,8 +88,8 @@ def _page(page: PageObject, count: Any) -> list[layout.Fragment]:
             x = matrix[4] * user[0] + matrix[5] * user[2] + user[4]
             y = matrix[4] * user[1] + matrix[5] * user[3] + user[5]
             scale = abs(matrix[3] * user[3]) or abs(matrix[1] * user[0]) or 1.0
-            clean = unicodedata.normalize("NFC", _UNPRINTABLE.sub(" ", text))
-            fragments.append(layout.Fragment(" ".join(clean.split()), x, y, size * scale))
+            clean = " ".join(_UNPRINTABLE.sub(" ", text).split())
+            fragments.append(layout.Fragment(clean, x, y, size * scale))
 
     page.extract_text(visitor_operand_before=count, visitor_text=collect)
     return [fragment for fragment in fragments if fragment.text]

@@ -47,11 +47,18 @@ def parse(text: str, stem: str) -> SourceText:
     return assemble(title or stem, [*head, *_pieces(lines, first, _headings(lines, filled))])
 
 
-def pieces(text: str, page: int | None = None) -> Iterator[Piece]:
-    """Headings, lists and paragraphs of a part of a document that has no markup of its own."""
-    lines = [line.rstrip() for line in text.split("\n")]
+def pieces(text: str, page: int | None = None, followed: bool = False) -> Iterator[Piece]:
+    """Headings, lists and paragraphs of a part of a document that has no markup of its own.
+
+    Args:
+        text: lines of it.
+        page: as in `Block`.
+        followed: whether something such as a table comes after it, which its last line may be a heading of.
+    """
+    lines = [line.rstrip() for line in text.split("\n")] + [""]
     filled = [index for index, line in enumerate(lines) if line.strip()]
-    for piece in _pieces(lines, 0, _headings(lines, filled)):
+    below = [len(lines) - 1] if followed else []
+    for piece in _pieces(lines, 0, _headings(lines, filled + below)):
         yield replace(piece, page=page)
 
 
@@ -60,7 +67,7 @@ def structured(stem: str, found: list[Piece]) -> SourceText:
     if any(piece.kind == "heading" for piece in found):
         return titled(stem, found)
     first = next((piece.text for piece in found if piece.text.strip()), "")
-    title = first if len(found) > 1 and _title([first, ""], [0, 1]) else ""
+    title = first if "\n" not in first and len(found) > 1 and _title([first, ""], [0, 1]) else ""
     return assemble(title or stem, _restructured(found, title))
 
 
@@ -73,7 +80,7 @@ def _restructured(found: list[Piece], title: str) -> Iterator[Piece]:
         elif piece.kind == "paragraph":
             run.append(piece.text)
         else:
-            yield from pieces("\n\n".join(run))
+            yield from pieces("\n\n".join(run), followed=True)
             run = []
             yield piece
     yield from pieces("\n\n".join(run))

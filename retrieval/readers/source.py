@@ -85,7 +85,7 @@ def assemble(title: str, pieces: Iterable[Piece]) -> SourceText:
     blocks: list[Block] = []
     parts: list[str] = []
     offset = 0
-    for piece in _joined_lists(piece for piece in pieces if piece.text.strip()):
+    for piece in _joined_lists(map(_normalized, filter(lambda piece: piece.text.strip(), pieces))):
         if piece.kind == "heading":
             breadcrumb = [above for above in breadcrumb if above.level < piece.level]
             breadcrumb += [piece] if piece.level else []
@@ -98,7 +98,7 @@ def assemble(title: str, pieces: Iterable[Piece]) -> SourceText:
             raise DocumentTooLargeError(
                 "문서에서 꺼낸 글이 너무 많아서 받을 수 없어요.", "문서를 나누어 올려 주세요."
             )
-    return SourceText(title, "".join(parts).rstrip("\n"), tuple(blocks))
+    return SourceText(unicodedata.normalize("NFC", title), "".join(parts).rstrip("\n"), tuple(blocks))
 
 
 def titled(stem: str, pieces: Iterable[Piece]) -> SourceText:
@@ -112,6 +112,10 @@ def titled(stem: str, pieces: Iterable[Piece]) -> SourceText:
     if title is None:
         return assemble(stem, found)
     return assemble(title.text, (replace(piece, level=0) if piece is title else piece for piece in found))
+
+
+def _normalized(piece: Piece) -> Piece:
+    return replace(piece, text=unicodedata.normalize("NFC", piece.text))
 
 
 def _joined_lists(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
@@ -85,7 +84,7 @@ def pieces(grid: Iterable[Sequence[str]], page: int | None = None) -> Iterator[P
         grid: rows of cells; white space in them does not matter.
         page: as in `Block`.
     """
-    rows = ([_clean(cell) for cell in row] for row in grid)
+    rows = ([cell.strip() for cell in row] for row in grid)
     row = next(rows, None)
     while row is not None:
         if _filled(row) < 2:
@@ -128,10 +127,6 @@ def _lines(header: list[str], body: Iterable[list[str]]) -> Iterator[str]:
 def _blocks(lines: Iterator[str], page: int | None) -> Iterator[Piece]:
     while block := list(islice(lines, _ROWS_PER_BLOCK)):
         yield Piece("table", "\n".join(block), page=page)
-
-
-def _clean(cell: str) -> str:
-    return unicodedata.normalize("NFC", cell).strip()
 
 
 def _filled(row: Sequence[str]) -> int:

@@ -41,9 +41,10 @@ def parse(data: bytes, name: str) -> SourceText:
 
 def _pieces(workbook: Workbook) -> Iterator[Piece]:
     for sheet in workbook.worksheets:
-        if sheet.sheet_state == "visible":
+        found = list(tables.pieces(_rows(sheet))) if sheet.sheet_state == "visible" else []
+        if found:
             yield Piece("heading", sheet.title, 1)
-            yield from tables.pieces(_rows(sheet))
+            yield from found
 
 
 def _rows(sheet: Any) -> Iterator[list[str]]:

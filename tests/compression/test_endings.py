@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compression.language.endings import (
@@ -92,12 +92,14 @@ endings = st.sampled_from(
 
 
 @given(st.tuples(hangul, endings).map("".join))
+@settings(deadline=None)
 def test_polite_and_statement_are_idempotent(sentence: str) -> None:
     assert polite(polite(sentence)) == polite(sentence)
     assert statement(statement(sentence)) == statement(sentence)
 
 
 @given(st.tuples(hangul, endings).map("".join))
+@settings(deadline=None)
 def test_a_plain_sentence_always_becomes_polite(sentence: str) -> None:
     if is_plain(sentence):
         assert is_polite(polite(sentence))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -54,7 +54,7 @@ hostile = st.lists(
 
 
 @given(hostile, hostile, hostile, hostile)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(deadline=None, max_examples=200)
 def test_text_cannot_become_a_special_token(
     tokenizer: Tokenizer, question: str, section: str, text: str, earlier: str
 ) -> None:

@@ -166,8 +166,8 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path) -> None:
         "broken.txt": ("가나".encode() + b"\xff\xff\x81", UnreadableFileError, "인코딩"),
         "odd.txt": (b"\xff\xfea", UnreadableFileError, "인코딩"),
         "large.txt": (b"a" * (MAX_BYTES + 1), DocumentTooLargeError, "20 MB"),
-        "paper.hwp": (b"x", UnsupportedFormatError, ".md, .txt"),
-        "noextension": (b"x", UnsupportedFormatError, ".md, .txt"),
+        "paper.doc": (b"x", UnsupportedFormatError, ".hwp, .hwpx"),
+        "noextension": (b"x", UnsupportedFormatError, ".hwp, .hwpx"),
     }
     for name, (data, error, message) in cases.items():
         (tmp_path / name).write_bytes(data)

@@ -1,0 +1,1 @@
+"""Command groups of `damso` that a developer needs: training, export and evaluation."""

@@ -1,0 +1,142 @@
+"""`damso train …` and `damso export`: from training data to embedded models. Needs the extra ``train``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from assistant.errors import SettingsError, TrainingDataError
+
+Data = Annotated[
+    Path | None, typer.Option(envvar="DAMSO_DATA", help="학습 자료 폴더.", metavar="폴더", show_envvar=True)
+]
+Out = Annotated[
+    Path | None, typer.Option(help="모델을 쓸 폴더. 없으면 내장 모델 자리에 써요.", metavar="폴더")
+]
+
+app = typer.Typer(help="모델을 학습해요.", no_args_is_help=True)
+
+
+class PresetName(StrEnum):
+    """Sizes of the generator; `compression.language.pretraining.PRESETS` says what they mean."""
+
+    nano = "nano"
+    mini = "mini"
+    base = "base"
+
+
+class Bits(StrEnum):
+    """Precision of the generator's linear layers."""
+
+    four = "4"
+    eight = "8"
+    full = "32"
+
+
+@app.command()
+def generator(
+    run: Annotated[
+        Path, typer.Option(help="체크포인트와 기록을 둘 폴더. 있으면 이어서 학습해요.", metavar="폴더")
+    ],
+    data: Data = None,
+    preset: Annotated[PresetName, typer.Option(help="모델 크기.")] = PresetName.mini,
+    minutes: Annotated[float | None, typer.Option(min=0, help="이만큼 학습하고 멈춰요(분).")] = None,
+    compile_model: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="torch.compile로 빠르게 학습해요.")
+    ] = True,
+) -> None:
+    """답을 쓰는 언어 모델을 학습해요."""
+    with _training_tools():
+        from compression.language.pretraining import PRESETS, train
+
+        _echo(train(_existing(data), run, PRESETS[preset], minutes, compile_model=compile_model))
+
+
+@app.command()
+def encoder(data: Data = None, out: Out = None) -> None:
+    """문장 인코더를 학습해요."""
+    with _training_tools():
+        from agents.train_encoder import train
+
+        folder = out or _embedded("encoder")
+        _echo(train(_existing(data), folder))
+        _record(folder)
+
+
+@app.command()
+def router(data: Data = None, out: Out = None) -> None:
+    """말을 도우미에게 나누어 주는 어댑터를 학습해요. 자료가 없으면 예문만으로 학습해요."""
+    with _training_tools():
+        from agents.encoder import Encoder
+        from agents.train_router import train
+
+        folder = out or _embedded("router")
+        _echo(train(folder, Encoder.load(), None if data is None else _existing(data)))
+        _record(folder)
+
+
+@app.command()
+def gate(data: Data = None, out: Out = None) -> None:
+    """문서에 답이 있는지 가리는 문턱을 맞춰요."""
+    with _training_tools():
+        from assistant.evaluation.gate import fit
+
+        folder = out or _embedded("gate")
+        _echo(fit(_existing(data), folder))
+        _record(folder)
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="학습한 체크포인트 폴더.", metavar="체크포인트")],
+    out: Annotated[Path, typer.Option(help="모델을 쓸 폴더.", metavar="폴더")],
+    bits: Annotated[Bits, typer.Option(help="선형층의 비트 수.")] = Bits.eight,
+) -> None:
+    """체크포인트를 실행할 수 있는 ONNX 모델로 내보내요."""
+    from compression.language.export import export as write
+
+    folder = write(checkpoint, out, int(bits))
+    _record(folder)
+    typer.echo(f"{folder}에 {bits}비트 모델을 썼어요.")
+
+
+@contextmanager
+def _training_tools() -> Iterator[None]:
+    """Says what to install when a library of the extra ``train`` is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"학습에 필요한 꾸러미 {error.name}이(가) 없어요.",
+            "pip install 'damso[train]'으로 설치하거나 make setup을 실행해 주세요.",
+        ) from error
+
+
+def _existing(data: Path | None) -> Path:
+    if data is None or not data.is_dir():
+        missing = "학습 자료 폴더가 필요해요." if data is None else f"학습 자료 폴더가 없어요: {data}"
+        raise TrainingDataError(missing, "--data나 DAMSO_DATA로 알려 주세요.")
+    return data
+
+
+def _embedded(name: str) -> Path:
+    from compression.artefacts import models_folder
+
+    return models_folder() / name
+
+
+def _record(folder: Path) -> None:
+    """Keeps the manifest true when the model is an embedded one."""
+    from compression.artefacts import models_folder, write_manifest
+
+    if folder.resolve().parent == models_folder().resolve():
+        write_manifest(folder.resolve().parent)
+
+
+def _echo(figures: dict[str, Any]) -> None:
+    typer.echo(json.dumps(figures, ensure_ascii=False))

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import re
+
+from agents.catalogue import load_catalogue
+from assistant.replies import FALLBACK_SMALLTALK, NO_DOCUMENTS, not_found, reply_for
+from compression.language.endings import is_polite
+from retrieval.readers import SUPPORTED
+from tests.assistant.turn import candidate
+
+
+def sentences(text: str) -> list[str]:
+    return [part for part in re.split(r"(?<=[.!?])\s+", text) if part]
+
+
+def test_every_question_about_damso_itself_has_a_fixed_reply() -> None:
+    about = next(agent for agent in load_catalogue() if agent.name == "help")
+    assert about.intents
+    for intent in about.intents:
+        assert reply_for("help", intent), intent
+    assert all(extension in (reply_for("help", "formats") or "") for extension in SUPPORTED)
+
+
+def test_what_has_to_be_written_has_no_fixed_reply() -> None:
+    assert reply_for("documents", "ask_fact") is None
+    assert reply_for("smalltalk", "feeling") is None
+    assert reply_for("out_of_scope", "gibberish") == reply_for("out_of_scope", "") is not None
+
+
+def test_fixed_replies_are_polite() -> None:
+    found = [reply_for(agent.name, intent) for agent in load_catalogue() for intent in agent.intents]
+    for reply in (*filter(None, found), NO_DOCUMENTS, FALLBACK_SMALLTALK, not_found(None)):
+        assert is_polite(sentences(reply)[-1]), reply
+
+
+def test_an_abstention_names_the_nearest_passage() -> None:
+    reply = not_found(candidate("책은 많다.", 0.1))
+    assert reply.startswith("문서에 없습니다.")
+    assert "‘도서관.md › 이용 › 책 빌리기’" in reply
