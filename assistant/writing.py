@@ -1,8 +1,8 @@
 """Writes an answer from the sentence that answers, with the language model, and checks what it wrote.
 
-The sentence model has chosen the evidence; the language model says it politely. From the label on it may only use tokens of
-that sentence and polite endings, and what it wrote still has to say what the evidence says: otherwise the evidence itself, in
-polite form, is the answer. A sentence that announces a list brings the list with it.
+The sentence model has chosen the evidence; the language model says it politely. It may only use tokens of that
+sentence and of its polite form, and what it wrote still has to say what the evidence says: otherwise the evidence
+itself, in polite form, is the answer. A sentence that announces a list brings the list with it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class EvidenceWriter:
         """Text pieces as they are generated; what is wrong in them is mended only in `sentences`."""
         yield from self._say(self._evidence)
         announced = _announced_list(self._evidence)
-        if announced is not None and not (self._cancelled and self._cancelled()):
+        if announced is not None and not self._stopped():
             self.sentences.append(Written(statement(announced.text), announced))
             yield f" {self.sentences[-1].text}"
 
@@ -85,6 +85,11 @@ class EvidenceWriter:
                         pieces.append(text)
                         yield text
         self.sentences.append(Written(_checked("".join(pieces), evidence, self._question), candidate))
+        if not pieces and not self._stopped():
+            yield self.sentences[-1].text
+
+    def _stopped(self) -> bool:
+        return self._cancelled is not None and self._cancelled()
 
     def _keep_to(self, evidence: str) -> Callable[[list[int], NDArray[np.float32]], None]:
         """Logits hook: the evidence's label first, then only tokens of the evidence and of its polite form."""

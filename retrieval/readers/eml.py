@@ -17,6 +17,8 @@ from retrieval.readers.source import Piece, SourceText, assemble
 
 _LABELS = {"From": "보낸 사람", "To": "받는 사람", "Cc": "참조", "Date": "날짜"}
 _LONGEST_HEADER = 2000
+# The parameters of such a header take Python's parser quadratic time.
+_OVERLONG = re.compile(rb"^content-[\w-]+:(?:[^\n]|\n[ \t]){20000}", re.IGNORECASE | re.MULTILINE)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _QUOTE = re.compile(r"^(?:> ?)+", re.MULTILINE)
 
@@ -31,7 +33,7 @@ def parse(data: bytes, name: str) -> SourceText:
     Raises:
         UnreadableFileError: no mail, or a text of unknown encoding.
     """
-    message = message_from_bytes(data)
+    message = Message() if _OVERLONG.search(data) else message_from_bytes(data)
     if not any(message[header] for header in (*_LABELS, "Subject", "Received")):
         raise UnreadableFileError(
             f"'{name}'은(는) 메일 파일이 아닌 것 같아요.", "메일 프로그램에서 .eml로 저장해 올려 주세요."

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrieval.errors import UnreadableFileError
 from retrieval.readers import tables
 from retrieval.readers.decoding import decode
 from retrieval.readers.source import Piece, SourceText, titled
@@ -22,6 +23,9 @@ _BLOCKS = frozenset(_HEADINGS) | frozenset(
     " footer form header hr html legend li main ol p pre section summary table tbody td tfoot th thead tr ul"
     "".split()
 )
+# libxml2 compares every attribute of a tag with all before it.
+_LONG_TAG = re.compile(r"<[A-Za-z][^<>]{16384,}")
+_MAX_ATTRIBUTES = 2000
 _WHITE_SPACE = re.compile(r"[ \t\n\xa0]+")
 
 
@@ -49,6 +53,10 @@ def pieces(text: str) -> Iterator[Piece]:
 def _root(text: str) -> _Element:
     from lxml import etree
 
+    if any(len(tag[0].split()) > _MAX_ATTRIBUTES for tag in _LONG_TAG.finditer(text)):
+        raise UnreadableFileError(
+            "HTML의 태그 하나가 너무 길어서 읽지 않았어요.", "웹 페이지를 다시 저장하거나 글만 올려 주세요."
+        )
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True)
     root = etree.fromstring(b"<html>" + text.encode("utf-8", "replace") + b"</html>", parser)
     return etree.Element("html") if root is None else root

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pypdf import PageObject, PdfReader
 
 _MAX_PAGES = 5000
-_MAX_OPERATORS = 5_000_000
+_MAX_OPERATORS = 2_000_000
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd]")
 # Korean encodings of old PDFs that pypdf lacks (PDF 32000-1, table 118).
 _KOREAN_CMAPS = {

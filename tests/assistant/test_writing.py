@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from assistant.engine.engine import Engine
+from assistant.grounding import Candidate
 from assistant.writing import EvidenceWriter, is_supported
 from compression.language.endings import is_polite, statement
 from compression.language.prompt import BOT, LABELS, SECTION, USER
@@ -25,6 +27,18 @@ def written(engine: Engine, *candidates: object, question: str = QUESTION) -> Ev
     for _ in writer:
         pass
     return writer
+
+
+def in_passage(text: str, sentence: str) -> Candidate:
+    """The sentence as a candidate of a passage whose sentences are the text's lines."""
+    ends = [match.end() for match in re.finditer(r"[^\n]+", text)]
+    starts = [match.start() for match in re.finditer(r"[^\n]+", text)]
+    found = candidate(sentence, 0.9)
+    passage = replace(
+        found.hit.passage, start=0, end=len(text), text=text, sentences=tuple(zip(starts, ends, strict=True))
+    )
+    start = text.index(sentence)
+    return replace(found, hit=replace(found.hit, passage=passage), start=start, end=start + len(sentence))
 
 
 def numbers(text: str) -> set[str]:
@@ -68,29 +82,27 @@ def test_nonsense_of_a_real_model_becomes_the_evidence_in_polite_form(nonsense: 
     assert is_polite(writer.sentences[0].text)
 
 
-@pytest.mark.parametrize("right", range(4))
-def test_an_undecided_model_cites_what_the_sentence_model_prefers(nonsense: Engine, right: int) -> None:
-    listed = [candidate(f"{n + 1}층에는 책이 {n + 10}권 있습니다.", 0.02, 100 * n, n) for n in range(4)]
-    listed[right] = candidate(listed[right].text, 0.97, 100 * right, right)
-    assert written(nonsense, *listed).sentences[0].candidate is listed[right]
-
-
-def test_a_sure_model_outweighs_a_small_preference(words: Tokenizer) -> None:
+def test_the_best_candidate_is_cited_and_it_alone(words: Tokenizer) -> None:
     engine, _ = scripted(words, f"<|1|>{POLITE_BOOKS}")
-    listed = [candidate(LATE, 0.6, 100, 2), candidate(BOOKS, 0.5, 0, 1)]
-    assert written(engine, *listed).sentences[0].candidate.text == BOOKS
+    best = candidate(BOOKS, 0.6, 100, 2)
+    (sentence,) = written(engine, best, candidate(LATE, 0.55, 0, 1)).sentences
+    assert sentence.candidate is best
 
 
-def test_two_sentences_of_one_passage_that_answer_alike_are_both_said(words: Tokenizer) -> None:
-    engine, _ = scripted(words, f"<|1|>{POLITE_BOOKS}", f"<|2|>{LATE}")
-    writer = written(engine, candidate(BOOKS, 0.8, 0), candidate(LATE, 0.7, 50))
-    assert [s.text for s in writer.sentences] == [POLITE_BOOKS, LATE]
+def test_a_sentence_that_announces_a_list_brings_it(words: Tokenizer) -> None:
+    lead = "다음 서류를 내야 합니다."
+    engine, _ = scripted(words, f"<|1|>{lead}")
+    text = f"{lead}\n신분증 사본\n통장 사본\n늦으면 받지 않습니다."
+    writer = written(engine, in_passage(text, lead))
+    assert [s.text for s in writer.sentences] == [lead, "신분증 사본, 통장 사본입니다."]
+    cited = writer.sentences[1].candidate
+    assert text[cited.start : cited.end] == "신분증 사본\n통장 사본"
 
 
-@pytest.mark.parametrize("second", [candidate(LATE, 0.2, 50), candidate(LATE, 0.7, 50, passage=2)])
-def test_a_weaker_sentence_or_another_passage_is_not_added(words: Tokenizer, second: object) -> None:
-    engine, _ = scripted(words, f"<|1|>{POLITE_BOOKS}", f"<|2|>{LATE}")
-    assert len(written(engine, candidate(BOOKS, 0.8, 0), second).sentences) == 1
+def test_a_sentence_that_announces_nothing_brings_nothing(words: Tokenizer) -> None:
+    lead = "서류를 내야 합니다."
+    engine, _ = scripted(words, f"<|1|>{lead}")
+    assert len(written(engine, in_passage(f"{lead}\n신분증 사본", lead)).sentences) == 1
 
 
 @given(amounts=st.lists(st.integers(0, 99_999), min_size=1, max_size=3))

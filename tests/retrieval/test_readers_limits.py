@@ -210,6 +210,20 @@ def test_deeply_nested_xml_ends(extension: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("extension", "data"),
+    [
+        (".html", b"<a " + b"".join(b"x%d=1 " % number for number in range(200_000)) + b">text"),
+        (".eml", b"Subject: x\nContent-Type: text/plain; " + b"a*0=b; " * 100_000 + b"\n\ntext"),
+    ],
+)
+def test_input_that_would_take_quadratic_time_is_refused(extension: str, data: bytes) -> None:
+    start = monotonic()
+    with pytest.raises(UnreadableFileError):
+        parse(data, "이름" + extension)
+    assert monotonic() - start < 5
+
+
 def test_readers_load_their_libraries_only_when_they_read() -> None:
     heavy = ["pypdf", "docx", "pptx", "openpyxl", "lxml", "olefile", "markdown_it", "numpy", "torch"]
     script = f"import sys, retrieval.readers; print([name for name in {heavy} if name in sys.modules])"

@@ -7,6 +7,7 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 from reportlab.pdfgen.canvas import Canvas
 
+from retrieval.chunking import chunk
 from retrieval.errors import DocumentError, DocumentTooLargeError, UnreadableFileError
 from retrieval.readers import SourceText, parse
 from retrieval.readers.layout import Fragment, document
@@ -67,6 +68,11 @@ def test_pdf_structure() -> None:
         (1, "table", "지원 금액", ROWS),
         (2, "paragraph", "신청 방법", "온라인으로 신청해요."),
     ]
+
+
+def test_passages_know_their_page() -> None:
+    passages = chunk(parse(guide_pdf(), "월세.pdf"))
+    assert [(passage.page, passage.section) for passage in passages] == [(1, "지원 금액"), (2, "신청 방법")]
 
 
 def test_wrapped_lines_are_joined_and_paragraphs_are_not() -> None:
