@@ -31,6 +31,7 @@ from retrieval.index import Index
 
 _SURE_OF_SMALLTALK = 0.97
 _SMALLTALK_TOKENS = 48
+_LONGEST_SMALLTALK = 200
 
 Cancelled = Callable[[], bool]
 
@@ -215,11 +216,13 @@ class _Turn:
 
     def _smalltalk(self) -> Iterator[Event]:
         options = GenerationOptions(max_tokens=_SMALLTALK_TOKENS, repetition_penalty=1.1)
+        prompt = prompt_text(self._message[:_LONGEST_SMALLTALK], ())
         pieces = []
-        for piece in self._assistant.engine.stream(prompt_text(self._message, ()), options, self._cancelled):
+        for piece in self._assistant.engine.stream(prompt, options, self._cancelled):
             self._tokens += 1
-            pieces.append(piece.text)
-            yield self._token(piece.text)
+            if piece.text:
+                pieces.append(piece.text)
+                yield self._token(piece.text)
         answer = "".join(pieces).strip()
         yield self._done(answer if is_polite(answer) else FALLBACK_SMALLTALK)
 

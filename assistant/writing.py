@@ -24,8 +24,8 @@ _ANNOUNCES = re.compile(r"(아래|다음)")
 _SUPPORTED = 0.9
 _SHORTEST = 0.4
 _MAX_TOKENS = 160
-_LONGEST_EVIDENCE = 400
-"""Characters of evidence that the language model is asked to say; it has learnt no longer ones."""
+_LONGEST_EVIDENCE, _LONGEST_QUESTION = 400, 200
+"""Characters of evidence and question that the language model is shown; it has learnt no longer ones."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class EvidenceWriter:
             cancelled: polled between tokens.
         """
         self._engine, self._cancelled = engine, cancelled
-        self._question, self._history = question, (earlier,) if earlier else ()
+        self._question = question[:_LONGEST_QUESTION]
+        self._history = (earlier[:_LONGEST_QUESTION],) if earlier else ()
         self._evidence = candidates[0]
         self.sentences: list[Written] = []
         self.tokens = 0
@@ -124,13 +125,18 @@ def _announced_list(candidate: Candidate) -> Candidate | None:
     return replace(candidate, start=items[0][0], end=items[-1][1], text=text)
 
 
-def _numbers(text: str) -> set[str]:
-    return set(re.findall(r"\d+", text.replace(",", "")))
+def _numbers(text: str) -> list[str]:
+    return re.findall(r"\d+", text.replace(",", ""))
+
+
+def _polarity(text: str) -> list[str]:
+    """The words that turn a sentence round, in order."""
+    return re.findall(r"있|없|않|못|아니|불가", text)
 
 
 def is_supported(answer: str, evidence: str, question: str = "") -> bool:
     """Whether the answer says only what the evidence says: its numbers all, its content morphemes nearly all."""
-    if not _numbers(answer) <= _numbers(evidence):
+    if not set(_numbers(answer)) <= set(_numbers(evidence)):
         return False
     known = set(content_morphemes(evidence)) | set(content_morphemes(question))
     said = content_morphemes(answer)
@@ -141,6 +147,5 @@ def _checked(answer: str, evidence: str, question: str) -> str:
     """The answer if it is whole, polite and supported; else its evidence in polite form."""
     text = answer.strip()
     whole = is_polite(text) and len(text) >= _SHORTEST * len(evidence) and text.endswith((".", "!", "?"))
-    if whole and is_supported(text, evidence, question) and _numbers(evidence) <= _numbers(text):
-        return text
-    return statement(evidence)
+    faithful = _numbers(text) == _numbers(evidence) and _polarity(text) == _polarity(evidence)
+    return text if whole and faithful and is_supported(text, evidence, question) else statement(evidence)

@@ -31,7 +31,7 @@ from assistant.grounding import (
 )
 from assistant.history import Message
 from assistant.lookup import look_up
-from compression.language.collections import Asked, Collection
+from compression.language.collections import Asked, Collection, dialogue_collections
 from retrieval.index import Index
 
 Floats = NDArray[np.float64]
@@ -128,8 +128,8 @@ def _gate_rows(seen: Sequence[Observed], model: Logistic) -> tuple[Floats, NDArr
     return np.stack(rows), np.array(labels)
 
 
-def fit(data: Path, out: Path, seed: int = 1, threshold: float = 0.5) -> dict[str, float]:
-    """Fits both models and writes ``config.json`` with the figures on held-out collections.
+def fit(data: Path, out: Path, seed: int = 1, threshold: float = 0.4) -> dict[str, float]:
+    """Fits both models and writes ``config.json`` with the figures on the dev dialogues.
 
     Args:
         data: folder of training data.
@@ -141,9 +141,10 @@ def fit(data: Path, out: Path, seed: int = 1, threshold: float = 0.5) -> dict[st
         ``sentence_accuracy`` (best sentence right, of questions whose answer was found), ``gate_auroc``.
     """
     encoder = Encoder.load()
-    observed = [list(observe(world, encoder)) for world in tqdm(worlds(data, seed), unit="collection")]
-    cut = int(len(observed) * 0.8)
-    train, test = sum(observed[:cut], []), sum(observed[cut:], [])
+    fitted, held_out = worlds(data, seed), list(dialogue_collections("dev"))
+    bar = tqdm([*fitted, *held_out], unit="collection")
+    observed = [list(observe(collection, encoder)) for collection in bar]
+    train, test = sum(observed[: len(fitted)], []), sum(observed[len(fitted) :], [])
     features = np.concatenate([np.stack([c.features for c in o.candidates]) for o in train])
     sentence = _fit(features, np.concatenate([o.right for o in train]), balanced=False)
     answerable = _fit(*_gate_rows(train, sentence), balanced=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -192,6 +193,7 @@ def _save(run: Path, model: GPTNeoXForCausalLM, optimizers: list[torch.optim.Opt
 
     fresh = run / "checkpoint.new"
     model.save_pretrained(fresh)
+    shutil.copyfile(run / "tokenizer.json", fresh / "tokenizer.json")
     state = {
         f"{o}.{p}.{key}": value.clone().contiguous()
         for o, optimizer in enumerate(optimizers)

@@ -30,7 +30,7 @@ _WHITE_SPACE = re.compile(r"[ \t\n\xa0]+")
 
 
 def parse(data: bytes, name: str) -> SourceText:
-    """Reads a page; its title is its only first-level heading, else ``<title>``, else the file's name.
+    """Reads a page; without a heading that is the title (see `titled`), ``<title>`` is, else the file's name.
 
     Args:
         data: the file's bytes.

@@ -27,8 +27,9 @@ _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^>]*>", re.DOTALL)
 def parse(text: str, stem: str) -> SourceText:
     """Reads Markdown.
 
-    The only first-level heading is the title and opens no section; with several, they are sections and the
-    title is the file's name. Bullets vanish, numbers of ordered lists stay (they say which step it is).
+    The first heading is the title when it is the only first-level one, and opens no section; else first-level
+    headings are sections and the title is the file's name. Bullets vanish, numbers of ordered lists stay
+    (they say which step it is).
 
     Args:
         text: decoded text.

@@ -102,13 +102,14 @@ def assemble(title: str, pieces: Iterable[Piece]) -> SourceText:
 
 
 def titled(stem: str, pieces: Iterable[Piece]) -> SourceText:
-    """`assemble` with the title: the level-0 heading, else the only first-level one, else ``stem``.
+    """`assemble` with the title: the level-0 heading, else the first if it alone is first-level, else ``stem``.
 
-    The first-level heading that is the title opens no section.
+    The heading that is the title opens no section.
     """
     found = list(pieces)
-    tops = [piece for piece in found if piece.kind == "heading" and piece.level < 2]
-    title = next((piece for piece in tops if piece.level == 0), tops[0] if len(tops) == 1 else None)
+    headings = [piece for piece in found if piece.kind == "heading"]
+    alone = [piece.level for piece in headings].count(1) == 1 and headings[0].level == 1
+    title = next((piece for piece in headings if piece.level == 0), headings[0] if alone else None)
     if title is None:
         return assemble(stem, found)
     return assemble(title.text, (replace(piece, level=0) if piece is title else piece for piece in found))

@@ -113,6 +113,7 @@ def test_markdown_structure_without_markup() -> None:
     [
         ("# 하나\n글\n# 둘\n글", "이름"),
         ("## 작은 제목\n글", "이름"),
+        ("## 작은 제목\n# 큰 제목\n글", "이름"),
         ("제목\n===\n글", "제목"),
     ],
 )
