@@ -61,7 +61,7 @@ _TYPES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
          r"에서|에게|층|동|센터|실|역|시|군|구|도|관|로 |길 |앞|옆|안|누리집|홈페이지|곳|함|장"),
         ("reason",
          r"왜|이유|까닭|원인",
-         r"때문|위해|위하|므로|아서|어서|려고|방지|않도록|이라서|기에|니까|까닭|이유|원인"),
+         r"때문|위해|위하|므로|아서|어서|려고|려는|방지|않도록|이라서|기에|니까|까닭|이유|원인"),
     )
 )  # fmt: skip
 
@@ -170,6 +170,12 @@ _UNRELATED = 0.35
 """Likeness of words that have nothing to do with each other."""
 _QUESTION_WORD = re.compile(r"언제|어디|누구|누가|얼마|몇|뭐|뭘|무엇|무슨|어떤|어떻게|어느|왜|며칠")
 _UNIT = re.compile(r"몇 ?([가-힣])")
+_UNITS = {
+    "살": "살|세", "달": "달|개월", "킬": "킬|kg|km", "데": "데시벨|dB", "기": "기가|GB|GHz", "리": "리터|L",
+    "미": "미터|m", "퍼": "퍼|%", "프": "프로|%", "센": "센티|cm", "그": "그램|g", "평": "평|㎡|제곱", "일": "일|하루",
+    "주": "주|일",
+}  # fmt: skip
+"""Units that are written otherwise than they are asked for, by the first syllable of the asked one."""
 _SIMILARITY = SENTENCE_FEATURES.index("similarity_with_heading")
 
 
@@ -182,7 +188,8 @@ def type_match(question: str, sentence: str) -> tuple[float, float]:
     """Whether the sentence has what the kind of question asks for: (matches, misses), each in [0, 1]."""
     wanted = [answer for _, asked, answer in _TYPES if asked.search(question)]
     wanted += [
-        re.compile(rf"(\d|한|두|세|네|섯|열|만|천|백) ?{re.escape(unit)}") for unit in _UNIT.findall(question)
+        re.compile(rf"(\d|한|두|세|네|섯|열|만|천|백) ?({_UNITS.get(unit, unit)})")
+        for unit in _UNIT.findall(question)
     ]
     if not wanted:
         return 0.0, 0.0

@@ -2,7 +2,8 @@
 
 The sentence model has chosen the evidence; the language model says it politely. It may only use tokens of that
 sentence and of its polite form, and what it wrote still has to say what the evidence says: otherwise the evidence
-itself, in polite form, is the answer. A sentence that announces a list brings the list with it.
+itself, in polite form, is the answer. A sentence that announces a list brings the list with it, and one that lacks the
+kind of thing that is asked for brings the next if that has it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assistant.engine.engine import Engine, GenerationOptions
-from assistant.grounding import Candidate
+from assistant.grounding import Candidate, type_match
 from compression.language.endings import is_plain, is_polite, statement
 from compression.language.prompt import END, LABELS, Evidence, prompt_text
 from retrieval.morphology import content_morphemes
@@ -67,9 +68,9 @@ class EvidenceWriter:
     def __iter__(self) -> Iterator[str]:
         """Text pieces as they are generated; what is wrong in them is mended only in `sentences`."""
         yield from self._say(self._evidence)
-        announced = _announced_list(self._evidence)
-        if announced is not None and not self._stopped():
-            self.sentences.append(Written(statement(announced.text), announced))
+        more = _announced_list(self._evidence) or _answering_next(self._question, self._evidence)
+        if more is not None and not self._stopped():
+            self.sentences.append(Written(statement(" ".join(more.text.split())), more))
             yield f" {self.sentences[-1].text}"
 
     def _say(self, candidate: Candidate) -> Iterator[str]:
@@ -123,6 +124,16 @@ def _announced_list(candidate: Candidate) -> Candidate | None:
         return None
     text = ", ".join(passage.text[s - passage.start : e - passage.start].strip() for s, e in items)
     return replace(candidate, start=items[0][0], end=items[-1][1], text=text)
+
+
+def _answering_next(question: str, candidate: Candidate) -> Candidate | None:
+    """The next sentence, if it holds the kind of thing that is asked for (a reason, a date …) and this one does not."""
+    following = [(s, e) for s, e in candidate.hit.passage.sentences if s >= candidate.end][:1]
+    if not following or type_match(question, candidate.text)[0] > 0:
+        return None
+    (start, end), passage = following[0], candidate.hit.passage
+    text = passage.text[start - passage.start : end - passage.start]
+    return replace(candidate, start=start, end=end, text=text) if type_match(question, text)[0] > 0 else None
 
 
 def _numbers(text: str) -> list[str]:

@@ -144,7 +144,8 @@ def test_observing_marks_the_sentences_that_hold_the_answer(encoder: Encoder) ->
 def test_a_fitted_gate_can_be_loaded_and_tells_answers_from_near_misses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate_fitting, "worlds", lambda data, seed: [world(n) for n in range(5)])
+    monkeypatch.setattr(gate_fitting, "worlds", lambda data, seed: [world(n) for n in range(4)])
+    monkeypatch.setattr(gate_fitting, "dialogue_collections", lambda split: [world(4)])
     figures = gate_fitting.fit(tmp_path, tmp_path / "gate", threshold=0.4)
     assert figures["questions"] == 6
     assert figures["sentence_accuracy"] == 1 and figures["gate_auroc"] > 0.9

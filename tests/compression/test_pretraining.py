@@ -73,9 +73,14 @@ def test_resuming_keeps_the_weights_and_the_optimiser(data: Path, tmp_path: Path
     assert step_of(tmp_path) == 1
 
 
-def test_the_optimisers_learn_a_batch_and_their_state_survives(
-    model: GPTNeoXForCausalLM, tmp_path: Path
-) -> None:
+@pytest.fixture
+def run(tmp_path: Path, tokenizer: Tokenizer) -> Path:
+    """A run's folder as training has it before the first checkpoint."""
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    return tmp_path
+
+
+def test_the_optimisers_learn_a_batch_and_their_state_survives(model: GPTNeoXForCausalLM, run: Path) -> None:
     optimizers = pretraining._optimizers(model, NANO)
     ids = torch.randint(18, NANO.vocab, (4, 32))
     losses = []
@@ -87,9 +92,9 @@ def test_the_optimisers_learn_a_batch_and_their_state_survives(
             optimizer.step()
             optimizer.zero_grad()
     assert losses[-1] < losses[0] - 1
-    pretraining._save(tmp_path, model, optimizers, 25)
+    pretraining._save(run, model, optimizers, 25)
     restored = pretraining._optimizers(model, NANO)
-    assert pretraining._restore(tmp_path, restored) == 25
+    assert pretraining._restore(run, restored) == 25
     for old, new in zip(optimizers, restored, strict=True):
         expected, found = old.state_dict()["state"], new.state_dict()["state"]
         assert expected and expected.keys() == found.keys()
@@ -99,10 +104,10 @@ def test_the_optimisers_learn_a_batch_and_their_state_survives(
 
 @pytest.mark.parametrize(("renames", "step"), [(0, 1), (1, 1), (2, 2)])
 def test_a_kill_while_the_checkpoint_is_swapped_loses_none(
-    model: GPTNeoXForCausalLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int, step: int
+    model: GPTNeoXForCausalLM, run: Path, monkeypatch: pytest.MonkeyPatch, renames: int, step: int
 ) -> None:
     optimizers = pretraining._optimizers(model, NANO)
-    pretraining._save(tmp_path, model, optimizers, 1)
+    pretraining._save(run, model, optimizers, 1)
     left = itertools.count(renames, -1)
     rename, remove = Path.rename, pretraining._remove
 
@@ -120,18 +125,18 @@ def test_a_kill_while_the_checkpoint_is_swapped_loses_none(
         patch.setattr(Path, "rename", killed_rename)
         patch.setattr(pretraining, "_remove", killed_remove)
         with pytest.raises(KeyboardInterrupt):
-            pretraining._save(tmp_path, model, optimizers, 2)
-    assert pretraining._recover(tmp_path)
-    assert pretraining._restore(tmp_path, optimizers) == step
-    pretraining._save(tmp_path, model, optimizers, 3)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint"]
+            pretraining._save(run, model, optimizers, 2)
+    assert pretraining._recover(run)
+    assert pretraining._restore(run, optimizers) == step
+    pretraining._save(run, model, optimizers, 3)
+    assert [path.name for path in run.glob("checkpoint*")] == ["checkpoint"]
 
 
-def test_a_kill_in_the_first_save_starts_over(model: GPTNeoXForCausalLM, tmp_path: Path) -> None:
-    model.save_pretrained(tmp_path / "checkpoint.new")
-    assert not pretraining._recover(tmp_path)
-    pretraining._save(tmp_path, model, pretraining._optimizers(model, NANO), 1)
-    assert step_of(tmp_path) == 1
+def test_a_kill_in_the_first_save_starts_over(model: GPTNeoXForCausalLM, run: Path) -> None:
+    model.save_pretrained(run / "checkpoint.new")
+    assert not pretraining._recover(run)
+    pretraining._save(run, model, pretraining._optimizers(model, NANO), 1)
+    assert step_of(run) == 1
 
 
 @pytest.mark.parametrize(
