@@ -1,7 +1,7 @@
 """Which sentences of the found passages answer a question, and whether any does: the evidence gate.
 
-Every sentence of the best passages is scored by a logistic model over a handful of overlaps; a second logistic model
-over the best sentence and the search as a whole gives the probability that the documents hold an answer. Both are
+A linear model over a handful of overlaps chooses among the sentences of the best passages; a logistic model over the
+best sentence and the search as a whole gives the probability that the documents hold an answer. Both are
 fitted by `assistant.evaluation.gate` and stored as numbers in `models/gate`. The language model does not decide about
 abstaining.
 """
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,31 +110,56 @@ class Lexicon(Protocol):
         """Inverse document frequencies, float [len(terms)]; unknown terms get the largest."""
 
 
+def relative(features: Floats) -> Floats:
+    """Features of one question's candidates [n, k] as [n, 3 k]: as they are, in deviations, and below the best."""
+    deviations = (features - features.mean(axis=0)) / (features.std(axis=0) + 0.05)
+    return np.concatenate([features, deviations, features - features.max(axis=0)], axis=1)
+
+
 @dataclass(frozen=True)
-class Logistic:
-    """A logistic regression over standardised features: p = σ(w · (x − mean) / scale + bias)."""
+class Linear:
+    """A linear score of standardised features: s = w · (x − mean) / scale + bias."""
 
     mean: Floats
     scale: Floats
     weights: Floats
     bias: float
 
-    def __call__(self, features: Floats) -> Floats:
-        """Probabilities [n] of feature rows [n, k]."""
-        return 1 / (1 + np.exp(-((features - self.mean) / self.scale @ self.weights + self.bias)))
+    def scores(self, features: Floats) -> Floats:
+        """Scores [n] of feature rows [n, k]."""
+        return np.asarray((features - self.mean) / self.scale @ self.weights + self.bias, np.float64)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, list[float] | float]) -> Logistic:
+    def from_json(cls, values: Mapping[str, list[float] | float]) -> Self:
         """The model from its stored numbers."""
         mean, scale, weights = (np.asarray(values[key], np.float64) for key in ("mean", "scale", "weights"))
         return cls(mean, scale, weights, float(np.asarray(values["bias"])))
+
+
+class Logistic(Linear):
+    """A logistic regression: p = σ(s)."""
+
+    def __call__(self, features: Floats) -> Floats:
+        """Probabilities [n] of feature rows [n, k]."""
+        return np.asarray(1 / (1 + np.exp(-self.scores(features))), np.float64)
+
+
+class ConditionalLogit(Linear):
+    """A choice among candidates or none of them: pᵢ = exp sᵢ / (1 + Σ exp s) (McFadden, 1974), over `relative`."""
+
+    def __call__(self, features: Floats) -> Floats:
+        """Probabilities [n] of one question's candidates [n, k]; what is missing to 1 is that none answers."""
+        scores = self.scores(relative(features))
+        highest = max(float(scores.max()), 0.0)
+        exponents = np.exp(scores - highest)
+        return np.asarray(exponents / (exponents.sum() + np.exp(-highest)), np.float64)
 
 
 @dataclass(frozen=True)
 class Gate:
     """The fitted sentence model, answerability model and threshold."""
 
-    sentence: Logistic
+    sentence: ConditionalLogit
     answerable: Logistic
     threshold: float
 
@@ -143,7 +168,7 @@ class Gate:
         """Reads ``config.json`` of `models/gate`."""
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return cls(
-            Logistic.from_json(values["sentence"]),
+            ConditionalLogit.from_json(values["sentence"]),
             Logistic.from_json(values["answerable"]),
             float(values["threshold"]),
         )

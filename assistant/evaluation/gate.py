@@ -24,9 +24,12 @@ from assistant.context import context_of
 from assistant.evaluation.worlds import worlds
 from assistant.grounding import (
     Candidate,
+    ConditionalLogit,
+    Linear,
     Logistic,
     Question,
     gate_features,
+    relative,
     sentence_features,
 )
 from assistant.history import Message
@@ -100,16 +103,42 @@ def _squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-def _fit(features: Floats, labels: NDArray[np.bool_], balanced: bool) -> Logistic:
+def _fit_answerable(features: Floats, labels: NDArray[np.bool_]) -> Logistic:
     from sklearn.linear_model import LogisticRegression
 
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
-    model = LogisticRegression(C=1.0, max_iter=2000, class_weight="balanced" if balanced else None)
+    model = LogisticRegression(C=1.0, max_iter=2000, class_weight="balanced")
     model.fit((features - mean) / scale, labels)
     return Logistic(mean, scale, model.coef_[0], float(model.intercept_[0]))
 
 
-def _ranked(observed: Observed, model: Logistic) -> tuple[list[Candidate], NDArray[np.bool_]]:
+def _fit_sentences(seen: Sequence[Observed]) -> ConditionalLogit:
+    """Maximum likelihood of a right candidate, or of none where there is none, by L-BFGS."""
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+
+    features = np.concatenate([relative(np.stack([c.features for c in o.candidates])) for o in seen])
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-3
+    inputs = np.column_stack([(features - mean) / scale, np.ones(len(features))])
+    right = np.concatenate([o.right for o in seen])
+    sizes = np.array([len(o.candidates) for o in seen])
+    starts, question = np.cumsum(sizes) - sizes, np.repeat(np.arange(len(seen)), sizes)
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        scores = inputs @ weights
+        highest = np.maximum(np.maximum.reduceat(scores, starts), 0)
+        exponents = np.exp(scores - highest[question])
+        total = np.add.reduceat(exponents, starts) + np.exp(-highest)
+        good = np.add.reduceat(exponents * right, starts)
+        wanted = np.where(good > 0, good, np.exp(-highest))
+        chosen = exponents * right / np.where(good > 0, good, 1)[question]
+        gradient = inputs.T @ (exponents / total[question] - chosen) / len(seen) + 2e-4 * weights
+        return float(np.mean(np.log(total / wanted)) + 1e-4 * weights @ weights), gradient
+
+    found = minimize(loss, np.zeros(inputs.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+    return ConditionalLogit(mean, scale, found[:-1], float(found[-1]))
+
+
+def _ranked(observed: Observed, model: ConditionalLogit) -> tuple[list[Candidate], NDArray[np.bool_]]:
     probabilities = model(np.stack([c.features for c in observed.candidates]))
     order = np.argsort(-probabilities, kind="stable")
     scored = [
@@ -119,7 +148,7 @@ def _ranked(observed: Observed, model: Logistic) -> tuple[list[Candidate], NDArr
     return scored, observed.right[order]
 
 
-def _gate_rows(seen: Sequence[Observed], model: Logistic) -> tuple[Floats, NDArray[np.bool_]]:
+def _gate_rows(seen: Sequence[Observed], model: ConditionalLogit) -> tuple[Floats, NDArray[np.bool_]]:
     rows, labels = [], []
     for observed in seen:
         candidates, right = _ranked(observed, model)
@@ -145,9 +174,8 @@ def fit(data: Path, out: Path, seed: int = 1, threshold: float = 0.4) -> dict[st
     bar = tqdm([*fitted, *held_out], unit="collection")
     observed = [list(observe(collection, encoder)) for collection in bar]
     train, test = sum(observed[: len(fitted)], []), sum(observed[len(fitted) :], [])
-    features = np.concatenate([np.stack([c.features for c in o.candidates]) for o in train])
-    sentence = _fit(features, np.concatenate([o.right for o in train]), balanced=False)
-    answerable = _fit(*_gate_rows(train, sentence), balanced=True)
+    sentence = _fit_sentences(train)
+    answerable = _fit_answerable(*_gate_rows(train, sentence))
     figures = _figures(test, sentence, answerable)
     values = {"sentence": _numbers(sentence), "answerable": _numbers(answerable)}
     out.mkdir(parents=True, exist_ok=True)
@@ -156,7 +184,7 @@ def fit(data: Path, out: Path, seed: int = 1, threshold: float = 0.4) -> dict[st
     return figures
 
 
-def _figures(test: Sequence[Observed], sentence: Logistic, answerable: Logistic) -> dict[str, float]:
+def _figures(test: Sequence[Observed], sentence: ConditionalLogit, answerable: Logistic) -> dict[str, float]:
     from sklearn.metrics import roc_auc_score
 
     rows, labels = _gate_rows(test, sentence)
@@ -169,6 +197,6 @@ def _figures(test: Sequence[Observed], sentence: Logistic, answerable: Logistic)
     }
 
 
-def _numbers(model: Logistic) -> dict[str, Any]:
+def _numbers(model: Linear) -> dict[str, Any]:
     rounded = {key: [round(float(v), 6) for v in getattr(model, key)] for key in ("mean", "scale", "weights")}
     return {**rounded, "bias": round(model.bias, 6)}

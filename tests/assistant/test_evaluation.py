@@ -151,5 +151,5 @@ def test_a_fitted_gate_can_be_loaded_and_tells_answers_from_near_misses(
     assert figures["sentence_accuracy"] == 1 and figures["gate_auroc"] > 0.9
     gate = Gate.load(tmp_path / "gate")
     assert gate.threshold == 0.4
-    assert gate.sentence.weights.shape == (len(SENTENCE_FEATURES),)
+    assert gate.sentence.weights.shape == (3 * len(SENTENCE_FEATURES),)
     assert gate.answerable.weights.shape == (len(GATE_FEATURES),)

@@ -12,10 +12,12 @@ from assistant.grounding import (
     GATE_FEATURES,
     SENTENCE_FEATURES,
     Candidate,
+    ConditionalLogit,
     Gate,
     Grounding,
     Logistic,
     ground,
+    relative,
     sentence_features,
     topic_terms,
     type_match,
@@ -121,6 +123,21 @@ def test_a_logistic_model_is_the_formula() -> None:
     values = {"mean": [1.0, 0.0], "scale": [2.0, 1.0], "weights": [2.0, -1.0], "bias": 0.5}
     found = Logistic.from_json(values)(np.array([[3.0, 1.5], [1.0, 0.5]]))
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-np.array([1.0, 0.0]))))
+
+
+def test_a_conditional_logit_shares_one_between_the_candidates_and_none() -> None:
+    model = ConditionalLogit(np.zeros(3), np.ones(3), np.array([1.0, 0.0, 0.0]), 0.5)
+    found = model(np.array([[1.0], [0.0]]))
+    odds = np.exp([1.5, 0.5])
+    np.testing.assert_allclose(found, odds / (1 + odds.sum()))
+    assert model(np.array([[1000.0], [0.0]]))[0] == pytest.approx(1)
+
+
+def test_relative_features_tell_the_best_of_a_list() -> None:
+    rows = relative(np.array([[3.0], [1.0]]))
+    assert rows.shape == (2, 3)
+    assert rows[0].tolist() == pytest.approx([3.0, 1 / 1.05, 0.0])
+    assert rows[1].tolist() == pytest.approx([1.0, -1 / 1.05, -2.0])
 
 
 def test_a_gate_is_read_from_its_folder(tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ def write_documents(folder: Path) -> list[Path]:
     return list(files)
 
 
+RELATIVE = [
+    f"{kind}{name}" for kind in ("", "deviation of ", "below the best ") for name in SENTENCE_FEATURES
+]
+
+
 def write_gate(folder: Path, threshold: float = 0.5) -> Path:
     """A gate that counts shared words: half of the question's weight in the best passage is enough."""
     sentence = {
@@ -64,7 +69,7 @@ def write_gate(folder: Path, threshold: float = 0.5) -> Path:
         "type_match": 1.0,
     }
     values = {
-        "sentence": _logistic(SENTENCE_FEATURES, sentence | {"carried_overlap": 2.0}, -5.0),
+        "sentence": _logistic(RELATIVE, sentence | {"carried_overlap": 2.0}, -5.0),
         "answerable": _logistic(GATE_FEATURES, {"overlap_passage": 16.0}, -8.0),
         "threshold": threshold,
     }
