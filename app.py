@@ -39,7 +39,7 @@ from retrieval.index import IngestResult
 SAMPLES = Path(__file__).parent / "samples" / "documents"
 FONTS = ("Pretendard", "Noto Sans KR", "Noto Sans CJK KR", "NanumGothic", "sans-serif")
 EXAMPLES = (
-    "청년 월세 지원은 한 달에 얼마까지 받을 수 있어요?",
+    "도서관에서 책은 몇 권까지 빌릴 수 있어요?",
     "로봇청소기 먼지통은 얼마나 자주 비워야 해요?",
     "여권을 새로 만들려면 뭘 가져가야 하나요?",
     "연차는 언제까지 신청해야 해요?",

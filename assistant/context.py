@@ -25,11 +25,13 @@ class Context:
         carried: topic words of earlier questions, the latest first; empty at the start of a conversation.
         question: the question before, for the prompt; empty unless this one leans on it.
         documents: ids of the documents cited last.
+        cited: document id and start of the sentences cited last; they are less likely to answer another question.
     """
 
     carried: tuple[str, ...] = ()
     question: str = ""
     documents: frozenset[str] = frozenset()
+    cited: frozenset[tuple[str, int]] = frozenset()
 
 
 def leans_on_earlier(message: str) -> bool:
@@ -48,6 +50,10 @@ def context_of(message: str, earlier: Sequence[Message]) -> Context:
         if not leans_on_earlier(question):
             break
     outcomes = [m.outcome for m in earlier if m.outcome and m.outcome.get("sources")]
-    documents = frozenset(s["document_id"] for s in outcomes[-1]["sources"]) if outcomes else frozenset()
+    sources = outcomes[-1]["sources"] if outcomes else []
+    documents = frozenset(source["document_id"] for source in sources)
+    again = message.strip() in (question.strip() for question in questions)
+    cited = frozenset() if again else frozenset((s["document_id"], s.get("start", -1)) for s in sources)
     leans = leans_on_earlier(message)
-    return Context(tuple(dict.fromkeys(carried)), questions[0] if leans else "", documents)
+    topic = tuple(dict.fromkeys(carried))
+    return Context(topic, questions[0] if leans else "", documents, cited)

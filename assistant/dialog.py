@@ -145,7 +145,7 @@ class Assistant:
     def ground(self, message: str, context: Context, documents: Collection[str] | None = None) -> Grounding:
         """What the documents say to a message: search, sentence scores and the gate's probability."""
         question, hits = look_up(message, context, self.index, self._encoder, documents)
-        return ground(question, hits, self._gate, self.index, self._encoder)
+        return ground(question, hits, self._gate, self.index, self._encoder, context.cited)
 
 
 class _Turn:

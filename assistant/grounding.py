@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -191,6 +191,8 @@ class Question:
     vector: NDArray[np.float32]
 
 
+_SAID_AGAIN = 0.4
+"""What is left of the probability of a sentence that the answer before has said."""
 _UNRELATED = 0.35
 """Likeness of words that have nothing to do with each other."""
 _QUESTION_WORD = re.compile(r"언제|어디|누구|누가|얼마|몇|뭐|뭘|무엇|무슨|어떤|어떻게|어느|왜|며칠")
@@ -388,13 +390,25 @@ def gate_features(question: Question, candidates: Sequence[Candidate], lexicon: 
 
 
 def ground(
-    question: Question, hits: Sequence[Hit], gate: Gate, lexicon: Lexicon, encoder: SentenceEncoder
-) -> Grounding:
-    """Scores the sentences of the found passages and how likely the documents hold an answer."""
+    question: Question, hits: Sequence[Hit], gate: Gate, lexicon: Lexicon, encoder: SentenceEncoder,
+    said: Collection[tuple[str, int]] = (),
+) -> Grounding:  # fmt: skip
+    """Scores the sentences of the found passages and how likely the documents hold an answer.
+
+    Args:
+        question: from `assistant.lookup`.
+        hits: the same.
+        gate: the fitted models.
+        lexicon: weighs words.
+        encoder: encodes the sentences.
+        said: document id and start of sentences that were just said; they count less, for few ask the same again.
+    """
     candidates = sentence_features(question, hits, lexicon, encoder)
     if not candidates:
         return Grounding((), 0.0, np.zeros(len(GATE_FEATURES)))
     probabilities = gate.sentence(np.stack([c.features for c in candidates]))
+    just_said = np.array([(c.hit.passage.document_id, c.start) in said for c in candidates])
+    probabilities = np.where(just_said, probabilities * _SAID_AGAIN, probabilities)
     scored = [
         Candidate(c.hit, c.start, c.end, c.text, c.heading, float(p), c.features)
         for c, p in zip(candidates, probabilities, strict=True)

@@ -61,3 +61,10 @@ def test_a_chain_of_follow_ups_reaches_back_to_the_question_that_stands_alone() 
     assert "수영장" not in context.carried
     assert context.question == "그럼 며칠 동안요?"
     assert context.documents == {"d1"}, "an answer without sources keeps the document cited before it"
+
+
+def test_what_was_just_cited_is_known_unless_the_same_is_asked_again() -> None:
+    outcome = {"sources": [{"document_id": "d1", "start": 12}]}
+    earlier = [said("책은 몇 권까지 빌려요?"), Message("assistant", "5권입니다.", outcome, 0.0)]
+    assert context_of("늦으면요?", earlier).cited == {("d1", 12)}
+    assert context_of(" 책은 몇 권까지 빌려요?", earlier).cited == frozenset()

@@ -102,6 +102,15 @@ def test_the_carried_topic_counts_on_its_own(library: Index, encoder: Encoder) -
     assert carried == {"체육관.md": pytest.approx(1), "도서관.md": 0}
 
 
+def test_a_sentence_that_was_just_said_counts_less(library: Index, encoder: Encoder, gate: Gate) -> None:
+    question, hits = look_up("책은 한 번에 몇 권까지 빌릴 수 있나요?", Context(), library, encoder)
+    fresh = ground(question, hits, gate, library, encoder).candidates[0]
+    said = {(fresh.hit.passage.document_id, fresh.start)}
+    again = ground(question, hits, gate, library, encoder, said)
+    (same,) = (c for c in again.candidates if c.text == fresh.text)
+    assert same.probability == pytest.approx(0.4 * fresh.probability)
+
+
 def test_nothing_found_is_nothing_to_answer_from(library: Index, encoder: Encoder, gate: Gate) -> None:
     question, _ = look_up("책", Context(), library, encoder)
     found = ground(question, [], gate, library, encoder)
