@@ -41,8 +41,8 @@ FONTS = ("Pretendard", "Noto Sans KR", "Noto Sans CJK KR", "NanumGothic", "sans-
 EXAMPLES = (
     "도서관에서 책은 몇 권까지 빌릴 수 있어요?",
     "로봇청소기 먼지통은 얼마나 자주 비워야 해요?",
-    "여권을 새로 만들려면 뭘 가져가야 하나요?",
-    "연차는 언제까지 신청해야 해요?",
+    "여권 신청할 때 준비물이 뭐예요?",
+    "제주에서 비가 오면 어디로 가요?",
 )
 WELCOME = (
     "<div class='welcome'><h1>담소</h1><p>문서에 대해 편하게 물어보세요.<br>"

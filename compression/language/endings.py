@@ -56,6 +56,8 @@ def polite(sentence: str) -> str:
 def _polite_stem(stem: str) -> str:
     """The stem up to the ``ㅂ`` or ``습`` of the polite ending."""
     last = stem[-1]
+    if stem.endswith(("까지", "부터")):
+        return stem + "입"
     if last == "는" and len(stem) > 1 and coda(stem[-2]):
         return stem[:-1] + "습"
     if coda(last) in (0, _CODA_N, _CODA_L):
@@ -70,6 +72,8 @@ def interrogative(sentence: str) -> str | None:
         return None
     stem = match["stem"]
     last = stem[-1]
+    if stem.endswith(("까지", "부터")):
+        return stem + "인가요?"
     if last == "이" or stem.endswith("아니"):
         return stem[:-1] + _with_coda(last, _CODA_N) + "가요?"
     if last == "는" and len(stem) > 1 and coda(stem[-2]):
