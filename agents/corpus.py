@@ -6,18 +6,14 @@ Every function reads files described in the project's data notes; nothing read h
 from __future__ import annotations
 
 import hashlib
-import json
-import lzma
 import random
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from compression.errors import TrainingDataError
+from compression.language.corpus import read_jsonl
 
 PASSAGE_CHARACTERS = 600
 _SENTENCE_END = re.compile(r"(?<=[가-힣][.?!])\s+")
@@ -63,20 +59,6 @@ class Question:
     held_out: bool
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a ``.jsonl.xz`` file.
-
-    Raises:
-        TrainingDataError: the file is missing or a line is not JSON.
-    """
-    try:
-        with lzma.open(path, "rt", encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
-    except (OSError, lzma.LZMAError, ValueError) as error:
-        message = f"학습 데이터 {path.name} 파일을 읽지 못했습니다."
-        raise TrainingDataError(message, "--data 폴더에 파일이 온전히 있는지 확인해 주세요.") from error
-
-
 def in_held_out(key: str, share: float = 0.1) -> bool:
     """Whether ``key`` falls in the held-out share, decided by its hash."""
     digest = hashlib.sha256(key.encode()).digest()
@@ -87,7 +69,7 @@ def questions(data: Path) -> list[Question]:
     """Questions of TyDi QA and KorQuAD 1 with their passages; held out by passage and by article."""
     found = []
     for name, key in (("tydiqa_ko_train", "context"), ("korquad1_articles100", "title")):
-        for row in read_lines(data / "qa" / f"{name}.jsonl.xz"):
+        for row in read_jsonl(data / "qa" / f"{name}.jsonl.xz"):
             start = row["answers"][0]["answer_start"]
             found.append(Question(row["question"], row["context"], start, in_held_out(row[key])))
     return found
@@ -108,7 +90,7 @@ def question_pairs(data: Path) -> list[Pairs]:
         if question.text not in held_out:
             answered.add(question.text, around(question.passage, question.answer_start))
     statements = Pairs("boolq", 1.0)
-    for row in read_lines(data / "qa" / "boolq.jsonl.xz"):
+    for row in read_jsonl(data / "qa" / "boolq.jsonl.xz"):
         statements.add(row["Question"], row["Text"][:PASSAGE_CHARACTERS])
     return [answered, statements]
 
@@ -116,7 +98,7 @@ def question_pairs(data: Path) -> list[Pairs]:
 def welfare_pairs(data: Path) -> Pairs:
     """Name and field of a public service → its description."""
     pairs = Pairs("welfare", 0.5)
-    for row in read_lines(data / "qa" / "welfare_gov.jsonl.xz"):
+    for row in read_jsonl(data / "qa" / "welfare_gov.jsonl.xz"):
         about = row.get("metadata") or {}
         heading = " ".join(str(about[key]) for key in ("사업명", "항목") if about.get(key))
         text = row.get("text")
@@ -129,7 +111,7 @@ def inference_pairs(data: Path) -> Pairs:
     """Premise → entailed hypothesis, with the contradicted one as the hard negative."""
     pairs = Pairs("inference", 1.5)
     by_premise: dict[str, dict[str, str]] = {}
-    for row in read_lines(data / "pairs" / "klue_nli_train.jsonl.xz"):
+    for row in read_jsonl(data / "pairs" / "klue_nli_train.jsonl.xz"):
         by_premise.setdefault(row["premise"], {})[row["label"]] = row["hypothesis"]
     for premise, hypotheses in by_premise.items():
         pairs.add(premise, hypotheses.get("entailment", ""), hypotheses.get("contradiction", ""))
@@ -138,7 +120,7 @@ def inference_pairs(data: Path) -> Pairs:
 
 def similarity_scores(data: Path, split: str) -> list[tuple[str, str, float]]:
     """KorSTS pairs of ``split`` (``train`` or ``dev``) with their similarity from 0 to 5."""
-    rows = read_lines(data / "pairs" / f"korsts_{split}.jsonl.xz")
+    rows = read_jsonl(data / "pairs" / f"korsts_{split}.jsonl.xz")
     return [(row["a"], row["b"], float(row["score"])) for row in rows]
 
 
@@ -154,16 +136,16 @@ def similarity_pairs(data: Path) -> Pairs:
 def paraphrase_pairs(data: Path, chooser: random.Random) -> Pairs:
     """Paraphrases from ParaKQC, StyleKQC and Question_pair."""
     pairs = Pairs("paraphrases", 1.5)
-    kqc = [row["columns"][-1] for row in read_lines(data / "pairs" / "parakqc.jsonl.xz")]
+    kqc = [row["columns"][-1] for row in read_jsonl(data / "pairs" / "parakqc.jsonl.xz")]
     style = [
-        row["text"] for row in read_lines(data / "intent" / "stylekqc.jsonl.xz") if row["split"] == "train"
+        row["text"] for row in read_jsonl(data / "intent" / "stylekqc.jsonl.xz") if row["split"] == "train"
     ]
     for texts in (kqc, style):
         for start in range(0, len(texts) - 9, 10):
             group = chooser.sample(texts[start : start + 10], 10)
             for first, second in zip(group, group[1:], strict=False):
                 pairs.add(first, second)
-    for row in read_lines(data / "pairs" / "question_pair.jsonl.xz"):
+    for row in read_jsonl(data / "pairs" / "question_pair.jsonl.xz"):
         if row["is_duplicate"] == "1":
             pairs.add(row["question1"], row["question2"])
     return pairs
@@ -172,7 +154,7 @@ def paraphrase_pairs(data: Path, chooser: random.Random) -> Pairs:
 def small_talk_pairs(data: Path) -> Pairs:
     """What a person says → what is said back."""
     pairs = Pairs("small talk", 0.3)
-    for row in read_lines(data / "intent" / "chatbot.jsonl.xz"):
+    for row in read_jsonl(data / "intent" / "chatbot.jsonl.xz"):
         pairs.add(row["question"], row["answer"])
     return pairs
 
@@ -204,7 +186,7 @@ def wikipedia(
     sampled = 0
     for shard in range(4):
         for article in tqdm(
-            read_lines(data / "text" / f"kowiki-{shard}.jsonl.xz"), f"kowiki-{shard}", mininterval=5
+            read_jsonl(data / "text" / f"kowiki-{shard}.jsonl.xz"), f"kowiki-{shard}", mininterval=5
         ):
             paragraphs = [line for line in article["text"].split("\n") if len(line) >= 80]
             if not paragraphs:
@@ -225,10 +207,10 @@ def _questions_by_article(data: Path) -> dict[str, list[tuple[str, str]]]:
     """Questions and answers (empty for MIRACL) by Wikipedia id, without what is held out for evaluation."""
     held_out = {question.text for question in questions(data) if question.held_out}
     asked: dict[str, list[tuple[str, str]]] = {}
-    for row in read_lines(data / "qa" / "miracl_ko_train.jsonl.xz"):
+    for row in read_jsonl(data / "qa" / "miracl_ko_train.jsonl.xz"):
         for article in row["pos_doc_ids"] if row["question"] not in held_out else ():
             asked.setdefault(article, []).append((row["question"], ""))
-    for row in read_lines(data / "qa" / "korquad21_questions.jsonl.xz"):
+    for row in read_jsonl(data / "qa" / "korquad21_questions.jsonl.xz"):
         if row["answer_in_text"] and not in_held_out(row["title"]):
             answer = _MARKUP.sub("", row["answer"]).strip()
             asked.setdefault(row["wiki_id"], []).append((row["question"], answer))

@@ -1,4 +1,4 @@
-"""Trains the static sentence encoder: ``python -m agents.train_encoder --data DIR --out models/encoder``.
+"""Trains the static sentence encoder: ``damso train encoder --data DIR``.
 
 Subwords by a unigram language model (Kudo 2018, arXiv:1804.10959), starting vectors from the spectrum of the
 positive pointwise mutual information of subwords that stand near each other (Levy & Goldberg 2014), then
@@ -7,7 +7,6 @@ contrastive training with in-batch negatives (Henderson et al. 2017, arXiv:1705.
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from tqdm import tqdm
 from agents import corpus, encoder
 from agents.corpus import Pairs
 from agents.encoder import Encoder
+from compression.language.corpus import read_jsonl
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +100,7 @@ def supervised(data: Path, chooser: random.Random) -> list[Pairs]:
 
 def colloquial(data: Path, chooser: random.Random) -> list[str]:
     """Film reviews and small talk, so that spoken endings get subwords too."""
-    reviews = [row["text"] for row in corpus.read_lines(data / "text" / "nsmc.jsonl.xz")]
+    reviews = [row["text"] for row in read_jsonl(data / "text" / "nsmc.jsonl.xz")]
     talk = corpus.small_talk_pairs(data)
     return chooser.sample(reviews, min(60_000, len(reviews))) + talk.anchors + talk.positives
 
@@ -323,20 +323,3 @@ def evaluate(model: Encoder, data: Path) -> dict[str, float]:
         "held_out_questions": len(asked),
         "passages": len(passages),
     }
-
-
-def main() -> None:
-    """Train from the command line and print the figures."""
-    parser = argparse.ArgumentParser(description="Train the static sentence encoder.")
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
-    parser.add_argument(
-        "--out", type=Path, default=Path("models/encoder"), help="where the encoder is written"
-    )
-    parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimiser steps")
-    arguments = parser.parse_args()
-    figures = train(arguments.data, arguments.out, Recipe(steps=arguments.steps))
-    print(figures)  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Trains every agent's adapter: ``python -m agents.train_router --data DIR --out models/router``.
+"""Trains every agent's adapter: ``damso train router --data DIR``.
 
 Each adapter learns its agent's utterances against everybody else's. With a data folder, public questions and
 small talk join: they belong to an agent, of no known intent. Without one the catalogue alone is enough.
@@ -6,7 +6,6 @@ small talk join: they belong to an agent, of no known intent. Without one the ca
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from agents.catalogue import CATALOGUE, Agent, load_catalogue
 from agents.encoder import Encoder
 from agents.router import OUT_OF_SCOPE, Router, inputs
 from agents.train_adapter import AdapterRecipe, fit_temperature, train_adapter
+from compression.language.corpus import read_jsonl
 
 PUBLIC_LINES = 1500
 PUBLIC_WEIGHT = 0.03
@@ -110,8 +110,8 @@ def gibberish(chooser: random.Random, count: int) -> list[Line]:
 
 def public_lines(data: Path, chooser: random.Random) -> list[Line]:
     """Public questions and topics for ``documents``, public small talk for ``smalltalk``, as many of each."""
-    said = [row["question"] for row in corpus.read_lines(data / "intent" / "chatbot.jsonl.xz")]
-    said += [row["text"] for row in corpus.read_lines(data / "intent" / "kochat_ood.jsonl.xz")]
+    said = [row["question"] for row in read_jsonl(data / "intent" / "chatbot.jsonl.xz")]
+    said += [row["text"] for row in read_jsonl(data / "intent" / "kochat_ood.jsonl.xz")]
     needs = _information_needs(data, chooser)
     talk = chooser.sample(sorted(set(said)), len(needs))
     return [Line(text, "documents", weight=PUBLIC_WEIGHT) for text in needs] + [
@@ -122,10 +122,10 @@ def public_lines(data: Path, chooser: random.Random) -> list[Line]:
 def _information_needs(data: Path, chooser: random.Random) -> list[str]:
     """Encyclopaedic, everyday and local questions, and bare topics as people type into a search box."""
     asked = [question.text for question in corpus.questions(data)]
-    asked += [row["question"] for row in corpus.read_lines(data / "qa" / "korquad21_questions.jsonl.xz")]
-    style = corpus.read_lines(data / "intent" / "stylekqc.jsonl.xz")
+    asked += [row["question"] for row in read_jsonl(data / "qa" / "korquad21_questions.jsonl.xz")]
+    style = read_jsonl(data / "intent" / "stylekqc.jsonl.xz")
     everyday = [row["text"] for row in style if row["act"] == _WH_QUESTION]
-    places = [row["text"] for row in corpus.read_lines(data / "intent" / "kochat.jsonl.xz")]
+    places = [row["text"] for row in read_jsonl(data / "intent" / "kochat.jsonl.xz")]
     groups = [(asked, 1.0), (everyday, 0.5), (places, 0.1), (topics(data), 0.4)]
     return [
         text
@@ -136,8 +136,8 @@ def _information_needs(data: Path, chooser: random.Random) -> list[str]:
 
 def topics(data: Path) -> list[str]:
     """Names of public services and titles of articles."""
-    services = [row.get("metadata", {}) for row in corpus.read_lines(data / "qa" / "welfare_gov.jsonl.xz")]
-    titles = [row["title"] for row in corpus.read_lines(data / "qa" / "korquad21_questions.jsonl.xz")]
+    services = [row.get("metadata", {}) for row in read_jsonl(data / "qa" / "welfare_gov.jsonl.xz")]
+    titles = [row["title"] for row in read_jsonl(data / "qa" / "korquad21_questions.jsonl.xz")]
     return titles + [str(about["사업명"]) for about in services if about.get("사업명")]
 
 
@@ -195,20 +195,3 @@ def evaluate(router: Router, lines: Sequence[Line]) -> dict[str, float]:
         "calibration_error": round(float(error), 4),
         "lines": len(lines),
     }
-
-
-def main() -> None:
-    """Train from the command line and print the figures."""
-    parser = argparse.ArgumentParser(description="Train the router's adapters.")
-    parser.add_argument("--data", type=Path, help="the data folder; without it the catalogue alone trains")
-    parser.add_argument(
-        "--out", type=Path, default=Path("models/router"), help="where the adapters are written"
-    )
-    parser.add_argument("--encoder", type=Path, help="the encoder's folder; the embedded one by default")
-    arguments = parser.parse_args()
-    figures = train(arguments.out, Encoder.load(arguments.encoder), arguments.data)
-    print(figures)  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

@@ -119,7 +119,7 @@ def test_missing_and_malformed_data_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "broken.jsonl.xz"
     path.write_bytes(b"not xz")
     with pytest.raises(TrainingDataError, match="broken"):
-        list(corpus.read_lines(path))
+        list(corpus.read_jsonl(path))
 
 
 def test_pairs_drop_what_teaches_nothing() -> None:
