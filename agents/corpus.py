@@ -5,7 +5,6 @@ Every function reads files described in the project's data notes; nothing read h
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from dataclasses import dataclass, field
@@ -13,9 +12,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from compression.language.corpus import read_jsonl
+from compression.language.corpus import is_held_out, read_jsonl
 
 PASSAGE_CHARACTERS = 600
+_HELD_OUT_PERCENT = 10
 _SENTENCE_END = re.compile(r"(?<=[가-힣][.?!])\s+")
 _MARKUP = re.compile(r"<[^>]*>")
 
@@ -59,19 +59,15 @@ class Question:
     held_out: bool
 
 
-def in_held_out(key: str, share: float = 0.1) -> bool:
-    """Whether ``key`` falls in the held-out share, decided by its hash."""
-    digest = hashlib.sha256(key.encode()).digest()
-    return int.from_bytes(digest[:4], "big") < share * 2**32
-
-
 def questions(data: Path) -> list[Question]:
     """Questions of TyDi QA and KorQuAD 1 with their passages; held out by passage and by article."""
     found = []
     for name, key in (("tydiqa_ko_train", "context"), ("korquad1_articles100", "title")):
         for row in read_jsonl(data / "qa" / f"{name}.jsonl.xz"):
             start = row["answers"][0]["answer_start"]
-            found.append(Question(row["question"], row["context"], start, in_held_out(row[key])))
+            found.append(
+                Question(row["question"], row["context"], start, is_held_out(row[key], _HELD_OUT_PERCENT))
+            )
     return found
 
 
@@ -211,7 +207,7 @@ def _questions_by_article(data: Path) -> dict[str, list[tuple[str, str]]]:
         for article in row["pos_doc_ids"] if row["question"] not in held_out else ():
             asked.setdefault(article, []).append((row["question"], ""))
     for row in read_jsonl(data / "qa" / "korquad21_questions.jsonl.xz"):
-        if row["answer_in_text"] and not in_held_out(row["title"]):
+        if row["answer_in_text"] and not is_held_out(row["title"], _HELD_OUT_PERCENT):
             answer = _MARKUP.sub("", row["answer"]).strip()
             asked.setdefault(row["wiki_id"], []).append((row["question"], answer))
     return asked

@@ -22,6 +22,7 @@ from agents import corpus, encoder
 from agents.corpus import Pairs
 from agents.encoder import Encoder
 from compression.language.corpus import read_jsonl
+from compression.language.spectral import positive_pmi
 
 if TYPE_CHECKING:
     import torch
@@ -175,15 +176,10 @@ def spectral_rows(
     from sklearn.utils.extmath import randomized_svd
 
     counts = _cooccurrences(bags, vocabulary, window)
-    total = counts.sum()
-    left = np.asarray(counts.sum(axis=1)).ravel() + 1e-9
-    right = left**0.75 / (left**0.75).sum()
-    entries = counts.tocoo()
-    information = np.log(entries.data / (left[entries.row] * right[entries.col]))
-    counts.data = np.maximum(information, 0).astype(np.float32)
-    vectors, values, _ = randomized_svd(counts, dimension, n_iter=2, n_oversamples=16, random_state=seed)
+    positive, occurrences = positive_pmi(counts)
+    vectors, values, _ = randomized_svd(positive, dimension, n_iter=2, n_oversamples=16, random_state=seed)
     rows = encoder.normalised((vectors * np.sqrt(values)).astype(np.float32))
-    frequency = left / total
+    frequency = occurrences / counts.sum()
     weighted: NDArray[np.float32] = rows * (1e-3 / (1e-3 + frequency))[:, None].astype(np.float32)
     return weighted
 

@@ -28,6 +28,7 @@ from compression.artefacts import model_folder
 from compression.language.endings import is_polite
 from compression.language.prompt import prompt_text
 from retrieval.index import Index
+from retrieval.morphology import warm_up
 
 _SURE_OF_SMALLTALK = 0.97
 _SMALLTALK_TOKENS = 48
@@ -64,7 +65,7 @@ class Assistant:
             ModelError: an embedded model is missing or damaged.
             StoreError: a database is damaged or from a newer version.
         """
-        warming = threading.Thread(target=_warm_up, daemon=True)
+        warming = threading.Thread(target=warm_up, daemon=True)
         warming.start()
         settings.home.mkdir(parents=True, exist_ok=True)
         encoder = Encoder.load()
@@ -267,9 +268,3 @@ def _cited(sentences: Sequence[Written]) -> tuple[str, tuple[Source, ...]]:
         answer = f"{answer} {written.text}".strip()
         sources.append(source_of(written.candidate, start, len(answer)))
     return answer, tuple(sources)
-
-
-def _warm_up() -> None:
-    from retrieval.morphology import warm_up
-
-    warm_up()

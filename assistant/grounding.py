@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -409,10 +409,7 @@ def ground(
     probabilities = gate.sentence(np.stack([c.features for c in candidates]))
     just_said = np.array([(c.hit.passage.document_id, c.start) in said for c in candidates])
     probabilities = np.where(just_said, probabilities * _SAID_AGAIN, probabilities)
-    scored = [
-        Candidate(c.hit, c.start, c.end, c.text, c.heading, float(p), c.features)
-        for c, p in zip(candidates, probabilities, strict=True)
-    ]
+    scored = [replace(c, probability=float(p)) for c, p in zip(candidates, probabilities, strict=True)]
     scored.sort(key=lambda c: -c.probability)
     features = gate_features(question, scored, lexicon)
     return Grounding(tuple(scored), float(gate.answerable(features[None])[0]), features)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from agents.encoder import Encoder
 from assistant.context import context_of
+from assistant.evaluation.samples import packed
 from assistant.evaluation.worlds import worlds
 from assistant.grounding import (
     Candidate,
@@ -45,14 +46,12 @@ class Observed:
     """What the search gave for one question.
 
     Attributes:
-        earlier: the question it leans on, or empty.
         candidates: sentences with their features.
         right: which of them hold the answer.
-        idf: the index's weights of the question's terms as they were then.
+        weights: the index's idf of the question's terms as it was then.
     """
 
     question: Question
-    earlier: str
     candidates: list[Candidate]
     right: NDArray[np.bool_]
     weights: dict[str, float]
@@ -89,18 +88,14 @@ def _observed(asked: Asked, ids: dict[str, str], index: Index, encoder: Encoder)
     if not candidates:
         return None
     weights = dict(zip(question.terms, index.idf(question.terms).tolist(), strict=True))
-    return Observed(question, context.question, candidates, _right(asked, candidates), weights)
+    return Observed(question, candidates, _right(asked, candidates), weights)
 
 
 def _right(asked: Asked, candidates: Sequence[Candidate]) -> NDArray[np.bool_]:
     """Which candidates hold one of the answers, or are part of it."""
-    answers = [_squeezed(answer) for answer in asked.answers]
-    texts = [_squeezed(c.text) if c.hit.passage.document == asked.document else "" for c in candidates]
+    answers = [packed(answer) for answer in asked.answers]
+    texts = [packed(c.text) if c.hit.passage.document == asked.document else "" for c in candidates]
     return np.array([any(a in t or (len(t) > 8 and t in a) for a in answers) for t in texts], np.bool_)
-
-
-def _squeezed(text: str) -> str:
-    return "".join(text.split())
 
 
 def _fit_answerable(features: Floats, labels: NDArray[np.bool_]) -> Logistic:
@@ -142,10 +137,10 @@ def _ranked(observed: Observed, model: ConditionalLogit) -> tuple[list[Candidate
     probabilities = model(np.stack([c.features for c in observed.candidates]))
     order = np.argsort(-probabilities, kind="stable")
     scored = [
-        Candidate(c.hit, c.start, c.end, c.text, c.heading, float(probabilities[i]), c.features)
-        for i, c in ((i, observed.candidates[i]) for i in order)
+        replace(candidate, probability=float(probability))
+        for candidate, probability in zip(observed.candidates, probabilities, strict=True)
     ]
-    return scored, observed.right[order]
+    return [scored[i] for i in order], observed.right[order]
 
 
 def _gate_rows(seen: Sequence[Observed], model: ConditionalLogit) -> tuple[Floats, NDArray[np.bool_]]:

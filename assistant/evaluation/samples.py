@@ -59,18 +59,19 @@ def read_questions(path: Path = SAMPLES / "questions.jsonl") -> list[SampleQuest
     ]
 
 
-def _packed(text: str) -> str:
+def packed(text: str) -> str:
+    """The text without white space."""
     return re.sub(r"\s+", "", text)
 
 
 def judge(question: SampleQuestion, done: Done) -> Verdict:
     """Whether the answer has every key, and whether a citation overlaps the evidence's document and text."""
-    answer = _packed(done.answer)
-    correct = not done.abstained and all(any(_packed(k) in answer for k in group) for group in question.keys)
-    evidence = _packed(question.evidence)
+    answer = packed(done.answer)
+    correct = not done.abstained and all(any(packed(k) in answer for k in group) for group in question.keys)
+    evidence = packed(question.evidence)
     cited = any(
-        source.document == question.document and (_packed(source.text) in evidence or evidence in _packed(source.text)
-                                                  or _overlaps(_packed(source.text), evidence))
+        source.document == question.document and (packed(source.text) in evidence or evidence in packed(source.text)
+                                                  or _overlaps(packed(source.text), evidence))
         for source in done.sources
     )  # fmt: skip
     return Verdict(question, done, correct, cited)

@@ -29,6 +29,7 @@ from compression.language.corpus import articles, is_prose, read_jsonl, split_se
 from compression.language.endings import polite
 from compression.language.induction import seed_induction
 from compression.language.prompt import END
+from compression.language.spectral import positive_pmi
 from compression.language.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
@@ -113,11 +114,7 @@ def spectral_embeddings(
             pair = (ids[:-distance], ids[distance:])
             weight = np.full(len(pair[0]), 1 / distance, np.float32)
             counts = counts + sparse.coo_matrix((weight, pair), shape=(vocab, vocab)).tocsr()
-    counts = (counts + counts.T).tocoo()
-    totals = np.asarray(counts.sum(axis=1)).ravel() + 1e-6
-    context = totals**0.75 / (totals**0.75).sum()
-    information = np.log(np.maximum(counts.data / totals[counts.row] / context[counts.col], 1e-12))
-    positive = sparse.csr_matrix((np.maximum(information, 0), (counts.row, counts.col)), shape=(vocab, vocab))
+    positive, totals = positive_pmi(counts + counts.T)
     left, values, _ = randomized_svd(positive, dimension, n_iter=3, random_state=0)
     vectors = left * np.sqrt(values)
     seen = totals > 1
