@@ -1,9 +1,9 @@
 """Which sentences of the found passages answer a question, and whether any does: the evidence gate.
 
-A linear model over a handful of overlaps chooses among the sentences of the best passages; a logistic model over the
-best sentence and the search as a whole gives the probability that the documents hold an answer. Both are
-fitted by `assistant.evaluation.gate` and stored as numbers in `models/gate`. The language model does not decide about
-abstaining.
+Two stages choose among the sentences of the best passages, or none of them. A conditional logit over overlaps scores
+every sentence; the reader (`assistant.reading`) reads the best dozen together with the question. What is left of the
+probability for "none of them" is the gate. Both are fitted by `assistant.evaluation.gate`. The language model does not
+decide about abstaining.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.reading import Packed, Reader, Text, pack
 from retrieval.index import Hit, SentenceEncoder
 from retrieval.morphology import content_morphemes, likeness, morpheme_ids
+from retrieval.thesaurus import thesaurus
 
 Floats = NDArray[np.float64]
 
@@ -28,15 +30,9 @@ SENTENCE_FEATURES = (
     "similarity_with_heading", "passage_similarity", "reciprocal_rank", "type_match", "type_mismatch", "length",
     "neighbour_overlap", "first_in_section", "carried_overlap", "soft_overlap", "soft_overlap_with_heading",
     "soft_overlap_passage", "worst_term", "focus", "worst_term_passage", "focus_passage", "similarity_rank",
+    "document_overlap", "document_soft_overlap", "document_rank", "document_passages", "document_share",
+    "document_similarity", "document_passage_similarity", "section_overlap", "section_similarity", "section_type",
 )  # fmt: skip
-GATE_FEATURES = (
-    "best_log_odds", "second_log_odds", "mean_log_odds", "overlap", "overlap_with_heading", "overlap_passage",
-    "bigrams", "similarity", "passage_similarity", "missing_weight", "terms", "type_match", "type_mismatch",
-    "best_passage_overlap", "soft_overlap", "soft_overlap_with_heading", "soft_overlap_passage",
-    "best_soft_overlap", "best_similarity", "worst_term", "focus", "worst_term_passage", "focus_passage",
-    "best_worst_term", "best_focus",
-)  # fmt: skip
-
 # Words that ask instead of naming a topic; they never tell one passage from another.
 _ASKING = frozenset(
     "알리 알려주 궁금 궁금하 뭐 뭣 무엇 무슨 어디 언제 누구 얼마 어떻 어떠 왜 몇 어느 말하 묻 혹시 "
@@ -94,13 +90,11 @@ class Grounding:
 
     Attributes:
         candidates: sentences, best first.
-        answerable: probability that the documents hold an answer, in [0, 1].
-        features: float64 [len(GATE_FEATURES)].
+        answerable: probability that one of them answers, in [0, 1].
     """
 
     candidates: tuple[Candidate, ...]
     answerable: float
-    features: Floats
 
 
 class Lexicon(Protocol):
@@ -117,17 +111,22 @@ def relative(features: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Linear:
-    """A linear score of standardised features: s = w · (x − mean) / scale + bias."""
+class ConditionalLogit:
+    """A linear score of each of a question's candidates, over `relative` features; see `choice`.
+
+    Attributes:
+        mean, scale, weights: float64 [3 * len(SENTENCE_FEATURES)].
+        bias: of the score.
+    """
 
     mean: Floats
     scale: Floats
     weights: Floats
     bias: float
 
-    def scores(self, features: Floats) -> Floats:
-        """Scores [n] of feature rows [n, k]."""
-        return np.asarray((features - self.mean) / self.scale @ self.weights + self.bias, np.float64)
+    def scores(self, rows: Floats) -> Floats:
+        """Scores [n] of rows [n, k]: w · (x − mean) / scale + bias."""
+        return np.asarray((rows - self.mean) / self.scale @ self.weights + self.bias, np.float64)
 
     @classmethod
     def from_json(cls, values: Mapping[str, list[float] | float]) -> Self:
@@ -136,42 +135,36 @@ class Linear:
         return cls(mean, scale, weights, float(np.asarray(values["bias"])))
 
 
-class Logistic(Linear):
-    """A logistic regression: p = σ(s)."""
+def choice(scores: Floats) -> Floats:
+    """Probabilities [n] of candidates; what is missing to 1 is that none answers (McFadden, 1974).
 
-    def __call__(self, features: Floats) -> Floats:
-        """Probabilities [n] of feature rows [n, k]."""
-        return np.asarray(1 / (1 + np.exp(-self.scores(features))), np.float64)
-
-
-class ConditionalLogit(Linear):
-    """A choice among candidates or none of them: pᵢ = exp sᵢ / (1 + Σ exp s) (McFadden, 1974), over `relative`."""
-
-    def __call__(self, features: Floats) -> Floats:
-        """Probabilities [n] of one question's candidates [n, k]; what is missing to 1 is that none answers."""
-        scores = self.scores(relative(features))
-        highest = max(float(scores.max()), 0.0)
-        exponents = np.exp(scores - highest)
-        return np.asarray(exponents / (exponents.sum() + np.exp(-highest)), np.float64)
+    pᵢ = exp sᵢ / (1 + Σ exp s)
+    """
+    highest = max(float(scores.max()), 0.0)
+    exponents = np.exp(scores - highest)
+    return np.asarray(exponents / (exponents.sum() + np.exp(-highest)), np.float64)
 
 
 @dataclass(frozen=True)
 class Gate:
-    """The fitted sentence model, answerability model and threshold."""
+    """The fitted models and the threshold.
+
+    Attributes:
+        sentence: the first stage.
+        threshold: probability from which the assistant answers.
+        reader: the second stage; without one the first decides.
+    """
 
     sentence: ConditionalLogit
-    answerable: Logistic
     threshold: float
+    reader: Reader | None = None
 
     @classmethod
-    def load(cls, folder: Path) -> Gate:
-        """Reads ``config.json`` of `models/gate`."""
+    def load(cls, folder: Path, threads: int | None = None) -> Gate:
+        """Reads ``config.json`` of `models/gate`, and the reader beside it if there is one."""
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return cls(
-            ConditionalLogit.from_json(values["sentence"]),
-            Logistic.from_json(values["answerable"]),
-            float(values["threshold"]),
-        )
+        reader = Reader(folder, threads) if values["reader"] else None
+        return cls(ConditionalLogit.from_json(values["sentence"]), float(values["threshold"]), reader)
 
 
 @dataclass(frozen=True)
@@ -183,18 +176,24 @@ class Question:
         terms: its content morphemes without asking words, each once.
         carried: terms of the conversation's topic that the question leaves out.
         vector: its sentence vector, float32 [dimension].
+        earlier: the question before, if it leans on it.
     """
 
     text: str
     terms: tuple[str, ...]
     carried: tuple[str, ...]
     vector: NDArray[np.float32]
+    earlier: str = ""
 
 
+READ = 12
+"""Candidates that the reader reads."""
 _SAID_AGAIN = 0.4
 """What is left of the probability of a sentence that the answer before has said."""
 _UNRELATED = 0.35
 """Likeness of words that have nothing to do with each other."""
+_PARAPHRASED = 0.9
+"""How well a word is covered by another expression for it."""
 _QUESTION_WORD = re.compile(r"언제|어디|누구|누가|얼마|몇|뭐|뭘|무엇|무슨|어떤|어떻게|어느|왜|며칠")
 _UNIT = re.compile(r"몇 ?([가-힣])")
 _UNITS = {
@@ -203,7 +202,6 @@ _UNITS = {
     "주": "주|일",
 }  # fmt: skip
 """Units that are written otherwise than they are asked for, by the first syllable of the asked one."""
-_SIMILARITY = SENTENCE_FEATURES.index("similarity_with_heading")
 
 
 def topic_terms(text: str) -> tuple[str, ...]:
@@ -248,6 +246,12 @@ class _Terms:
             if term in ids:
                 self._alike[row, self._column[term]] = 1
         self._alike = np.maximum(self._alike - _UNRELATED, 0) / (1 - _UNRELATED)
+        rows = {term: row for row, term in enumerate(self.own)}
+        met = [
+            ([rows[word] for word in found.words], [other for other in found.others if other <= ids.keys()])
+            for found in thesaurus().paraphrases(self.own)
+        ]
+        self._paraphrases = [(rows, others) for rows, others in met if others]
 
     def overlap(self, words: frozenset[str]) -> float:
         """Share of the question's weight that the words hold literally, in [0, 1]."""
@@ -262,7 +266,11 @@ class _Terms:
         columns = [self._column[word] for word in words if word in self._column]
         if not columns or not len(self._weights):
             return np.zeros(len(self._weights))
-        return np.asarray(self._alike[:, columns].max(axis=1), np.float64)
+        nearest = self._alike[:, columns].max(axis=1)
+        for rows, others in self._paraphrases:
+            if any(other <= words for other in others):
+                nearest[rows] = np.maximum(nearest[rows], _PARAPHRASED)
+        return np.asarray(nearest, np.float64)
 
     def weakest(self, words: frozenset[str]) -> tuple[float, float]:
         """`nearest` of the term that is covered worst, and of the question's focus; 1 when it has no terms."""
@@ -326,14 +334,14 @@ def _read(hit: Hit, encoder: SentenceEncoder) -> _Read:
     vectors = encoder.encode([t for *_, t in spans] + [f"{heading} {t}" for *_, t in spans])
     ids = {
         word: i
-        for text in (f"{passage.title} {passage.section}", passage.text)
+        for text in (f"{passage.title} {passage.section}", *(text for *_, text in spans))
         for word, i in morpheme_ids(text).items()
     }
     return _Read(hit, spans, words, outline, ids, vectors[: len(spans)], vectors[len(spans) :])
 
 
 def _rows(read: _Read, rank: int, question: Question, terms: _Terms) -> Iterator[list[float]]:
-    """One row of `SENTENCE_FEATURES` a sentence, but for the last."""
+    """One row a sentence of those of `SENTENCE_FEATURES` that do not look beside it."""
     grams = _bigrams(question.text)
     overlaps = [terms.overlap(words) for words in read.words]
     whole, heading = read.everything, heading_of(read.hit)
@@ -363,30 +371,75 @@ def sentence_features(
         for (start, end, text), row in zip(read.spans, _rows(read, rank, question, terms), strict=True):
             key = (read.hit.passage.document_id, start, end)
             found.setdefault(
-                key, Candidate(read.hit, start, end, text, heading_of(read.hit), 0.0, np.array([*row, 0.0]))
+                key, Candidate(read.hit, start, end, text, heading_of(read.hit), 0.0, np.array(row))
             )
     candidates = list(found.values())
-    by_similarity = sorted(candidates, key=lambda c: -c.features[_SIMILARITY])
-    for place, candidate in enumerate(by_similarity):
-        candidate.features[-1] = 1 / (1 + place)
+    if candidates:
+        rows = _beside(candidates, np.stack([c.features for c in candidates]))
+        candidates = [replace(c, features=row) for c, row in zip(candidates, rows, strict=True)]
     return candidates
 
 
-def gate_features(question: Question, candidates: Sequence[Candidate], lexicon: Lexicon) -> Floats:
-    """Features of the whole search, candidates sorted best first; float64 [len(GATE_FEATURES)]."""
-    probabilities = np.array([c.probability for c in candidates[:5]] + [0.0] * max(0, 5 - len(candidates)))
-    odds = np.log(probabilities.clip(1e-4, 1 - 1e-4) / (1 - probabilities.clip(1e-4, 1 - 1e-4)))
-    best = dict(zip(SENTENCE_FEATURES, candidates[0].features, strict=True))
-    most = dict(zip(SENTENCE_FEATURES, np.stack([c.features for c in candidates]).max(axis=0), strict=True))
-    missing = float(lexicon.idf(question.terms).sum()) * (1 - best["overlap_passage"])
-    return np.array([
-        odds[0], odds[1], odds.mean(), best["overlap"], best["overlap_with_heading"], best["overlap_passage"],
-        best["bigrams"], best["similarity"], best["passage_similarity"], missing, len(question.terms),
-        best["type_match"], best["type_mismatch"], most["overlap_passage"], best["soft_overlap"],
-        best["soft_overlap_with_heading"], best["soft_overlap_passage"], most["soft_overlap_passage"],
-        most["similarity_with_heading"], best["worst_term"], best["focus"], best["worst_term_passage"],
-        best["focus_passage"], most["worst_term_passage"], most["focus_passage"],
+def _beside(candidates: Sequence[Candidate], rows: Floats) -> Floats:
+    """The rows with what the whole list, the document and the section of each say: [n, len(SENTENCE_FEATURES)]."""
+    column = {name: rows[:, i] for i, name in enumerate(SENTENCE_FEATURES[: rows.shape[1]])}
+    places = np.empty(len(rows))
+    places[np.argsort(-column["similarity_with_heading"], kind="stable")] = np.arange(len(rows))
+    documents = _same([c.hit.passage.document_id for c in candidates])
+    sections = _same([f"{c.hit.passage.document_id} {c.hit.passage.section}" for c in candidates])
+
+    def most(same: NDArray[np.bool_], name: str) -> Floats:
+        return np.asarray(np.where(same, column[name], -np.inf).max(axis=1), np.float64)
+
+    ranks = [len(np.unique(column["reciprocal_rank"][same])) for same in documents]
+    return np.column_stack([
+        rows, 1 / (1 + places), most(documents, "overlap_passage"), most(documents, "soft_overlap_passage"),
+        most(documents, "reciprocal_rank"), np.array(ranks, np.float64), documents.mean(axis=1),
+        most(documents, "similarity_with_heading"), most(documents, "passage_similarity"),
+        most(sections, "overlap_with_heading"), most(sections, "similarity_with_heading"),
+        (sections @ column["type_match"]) / sections.sum(axis=1),
     ])  # fmt: skip
+
+
+def _same(keys: Sequence[str]) -> NDArray[np.bool_]:
+    """Which keys are equal, bool [n, n]."""
+    _, numbers = np.unique(keys, return_inverse=True)
+    return np.asarray(numbers[:, None] == numbers, np.bool_)
+
+
+def reading_list(question: Question, candidates: Sequence[Candidate], lexicon: Lexicon) -> Packed:
+    """The candidates as the reader reads them."""
+    rarity = dict(zip(question.terms, lexicon.idf(question.terms).tolist(), strict=True))
+    return pack(question.text, question.carried, rarity, [_text(candidate) for candidate in candidates])
+
+
+def _text(candidate: Candidate) -> Text:
+    passage = candidate.hit.passage
+    before = [(s, e) for s, e in passage.sentences if e <= candidate.start][-1:]
+    after = [(s, e) for s, e in passage.sentences if s >= candidate.end][:1]
+    around = [
+        "".join(passage.text[s - passage.start : e - passage.start] for s, e in some)
+        for some in (before, after)
+    ]
+    return Text(f"{passage.title} {passage.section}", candidate.text, *around)
+
+
+def scored(
+    question: Question, candidates: Sequence[Candidate], gate: Gate, lexicon: Lexicon
+) -> list[Candidate]:  # fmt: skip
+    """The candidates with their probabilities, best first; beyond the reader's dozen they are zero."""
+    rows = relative(np.stack([c.features for c in candidates]))
+    prior = gate.sentence.scores(rows)
+    best = np.argsort(-prior, kind="stable")
+    if gate.reader is not None:
+        best = best[:READ]
+        packed = reading_list(question, [candidates[i] for i in best], lexicon)
+        scores = gate.reader.scores(packed, rows[best].astype(np.float32), prior[best].astype(np.float32))
+        probabilities = dict(zip(best.tolist(), choice(scores.astype(np.float64)).tolist(), strict=True))
+    else:
+        probabilities = dict(enumerate(choice(prior).tolist()))
+    found = [replace(c, probability=probabilities.get(i, 0.0)) for i, c in enumerate(candidates)]
+    return sorted(found, key=lambda c: -c.probability)
 
 
 def ground(
@@ -405,11 +458,12 @@ def ground(
     """
     candidates = sentence_features(question, hits, lexicon, encoder)
     if not candidates:
-        return Grounding((), 0.0, np.zeros(len(GATE_FEATURES)))
-    probabilities = gate.sentence(np.stack([c.features for c in candidates]))
-    just_said = np.array([(c.hit.passage.document_id, c.start) in said for c in candidates])
-    probabilities = np.where(just_said, probabilities * _SAID_AGAIN, probabilities)
-    scored = [replace(c, probability=float(p)) for c, p in zip(candidates, probabilities, strict=True)]
-    scored.sort(key=lambda c: -c.probability)
-    features = gate_features(question, scored, lexicon)
-    return Grounding(tuple(scored), float(gate.answerable(features[None])[0]), features)
+        return Grounding((), 0.0)
+    found = [
+        replace(c, probability=c.probability * _SAID_AGAIN)
+        if (c.hit.passage.document_id, c.start) in said
+        else c
+        for c in scored(question, candidates, gate, lexicon)
+    ]
+    found.sort(key=lambda c: -c.probability)
+    return Grounding(tuple(found), sum(c.probability for c in found))

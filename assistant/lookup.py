@@ -7,8 +7,9 @@ from collections.abc import Collection
 from assistant.context import Context
 from assistant.grounding import Question, topic_terms
 from retrieval.index import Hit, Index, SentenceEncoder
+from retrieval.thesaurus import thesaurus
 
-_PASSAGES = 6
+_PASSAGES = 8
 
 
 def look_up(
@@ -33,8 +34,10 @@ def look_up(
     terms = topic_terms(message)
     carried = tuple(term for term in context.carried if term not in terms)
     vector = encoder.encode([" ".join([message, *carried])])[0]
-    hits = index.search(message, _PASSAGES, documents, expansion=carried)
+    expansion = (*carried, *(word for word in thesaurus().expansion(terms) if word not in carried))
+    hits = index.search(message, _PASSAGES, documents, expansion=expansion)
     stay = context.documents if documents is None else context.documents & set(documents)
     if stay:
-        hits += index.search(message, _PASSAGES // 2, stay, expansion=carried)
-    return Question(message, terms, carried, vector), list({hit.passage.id: hit for hit in hits}.values())
+        hits += index.search(message, _PASSAGES // 2, stay, expansion=expansion)
+    question = Question(message, terms, carried, vector, context.question)
+    return question, list({hit.passage.id: hit for hit in hits}.values())

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from itertools import groupby
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 __all__ = [
     "TERMS_VERSION",
     "content_morphemes",
+    "forget",
+    "Morpheme",
     "index_terms",
     "likeness",
     "morpheme_ids",
+    "morphemes",
     "sentences",
+    "tagged_morphemes",
     "warm_up",
 ]
 
@@ -54,6 +58,24 @@ def content_morphemes(text: str) -> list[str]:
     Foreign words are lower-cased, numbers lose their thousands separators (``3,000`` → ``3000``).
     """
     return [form for token in _tokens(text) for form in _content(token)]
+
+
+def morphemes(text: str) -> list[str]:
+    """All morphemes in order, particles, endings and punctuation included, in lower case: for measuring."""
+    return [token.form.lower() for token in _tokens(text)]
+
+
+class Morpheme(NamedTuple):
+    """A morpheme as it stands in a text: its form, its part of speech, its id in Kiwi's language model."""
+
+    form: str
+    tag: str
+    id: int
+
+
+def tagged_morphemes(text: str) -> list[Morpheme]:
+    """All morphemes in order, punctuation included; tags are without Kiwi's marks of conjugation."""
+    return [Morpheme(token.form, token.tag.split("-")[0], token.id) for token in _tokens(text)]
 
 
 def morpheme_ids(text: str) -> dict[str, int]:
@@ -100,6 +122,11 @@ def index_terms(text: str) -> list[str]:
 def warm_up() -> None:
     """Loads Kiwi now instead of at the first query."""
     _tokens("담소")
+
+
+def forget() -> None:
+    """Drops the remembered analyses, so that a time measured next holds the analysis as well."""
+    _remembered.cache_clear()
 
 
 def _content(token: Token) -> list[str]:

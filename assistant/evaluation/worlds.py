@@ -17,7 +17,7 @@ from compression.language.corpus import read_jsonl
 from compression.language.grounded import welfare_programmes, welfare_questions
 
 _LEFT_OUT = 0.3
-_QUESTIONS_A_TITLE = 12
+_QUESTIONS_A_TITLE = 45
 
 
 def _safe(name: str) -> str:

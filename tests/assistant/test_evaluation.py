@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from agents.encoder import Encoder
+from assistant.context import Context
 from assistant.evaluation import gate as gate_fitting
 from assistant.evaluation.gate import observe
 from assistant.evaluation.samples import (
@@ -18,10 +21,13 @@ from assistant.evaluation.samples import (
     summary,
 )
 from assistant.events import Done, Source, Timings
-from assistant.grounding import GATE_FEATURES, SENTENCE_FEATURES, Gate
+from assistant.grounding import SENTENCE_FEATURES, Gate, ground
+from assistant.lookup import look_up
 from assistant.settings import Settings
 from compression.language.collections import Asked, Collection
-from tests.assistant.turn import BOOKS, GYM, LIBRARY
+from compression.reading.vectors import MORPHEMES
+from retrieval.index import Index
+from tests.assistant.turn import BOOKS, GYM, LIBRARY, write_documents
 
 ASKED = SampleQuestion(
     "t1",
@@ -141,15 +147,31 @@ def test_observing_marks_the_sentences_that_hold_the_answer(encoder: Encoder) ->
     assert not any(o.right.any() for o in observed if "샤워실" in o.question.text)
 
 
+def test_a_table_row_is_known_by_its_cells(encoder: Encoder) -> None:
+    text = "# 요금\n\n| 이름 | 값 |\n|---|---|\n| 방충망 교체 | 3만 원 |\n| 도배 | 20만 원 |\n"
+    asked = Asked("방충망 교체는 얼마예요?", ("| 방충망 교체 | 3만 원 |",), "요금.md")
+    observed = next(observe(Collection("table", {"요금.md": text}, (asked,)), encoder))
+    assert [c.text for c, right in zip(observed.candidates, observed.right, strict=True) if right] == [
+        "이름: 방충망 교체, 값: 3만 원"
+    ]
+
+
 def test_a_fitted_gate_can_be_loaded_and_tells_answers_from_near_misses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: Encoder
 ) -> None:
     monkeypatch.setattr(gate_fitting, "worlds", lambda data, seed: [world(n) for n in range(4)])
     monkeypatch.setattr(gate_fitting, "dialogue_collections", lambda split: [world(4)])
-    figures = gate_fitting.fit(tmp_path, tmp_path / "gate", threshold=0.4)
+    monkeypatch.setattr(gate_fitting, "paraphrase_lists", lambda data, vectors, seed: [])
+    vectors = np.random.default_rng(0).normal(size=(MORPHEMES, 16)).astype(np.float32)
+    figures = gate_fitting.fit(tmp_path, tmp_path / "gate", threshold=0.4, vectors=vectors)
     assert figures["questions"] == 6
     assert figures["sentence_accuracy"] == 1 and figures["gate_auroc"] > 0.9
     gate = Gate.load(tmp_path / "gate")
-    assert gate.threshold == 0.4
+    assert gate.threshold == 0.4 and gate.reader is not None
     assert gate.sentence.weights.shape == (3 * len(SENTENCE_FEATURES),)
-    assert gate.answerable.weights.shape == (len(GATE_FEATURES),)
+    with tempfile.TemporaryDirectory() as home, Index.open(Path(home), encoder) as index:
+        index.ingest(write_documents(tmp_path / "documents"))
+        question, hits = look_up("책은 한 번에 몇 권까지 빌릴 수 있나요?", Context(), index, encoder)
+        found = ground(question, hits, gate, index, encoder)
+    assert found.candidates[0].text == BOOKS
+    assert 0 < found.answerable <= 1

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from assistant.engine.config import EngineConfig
 from assistant.engine.engine import Engine
-from assistant.grounding import GATE_FEATURES, SENTENCE_FEATURES, Candidate
+from assistant.grounding import SENTENCE_FEATURES, Candidate
 from compression.language.prompt import END
 from retrieval.index import Hit
 from retrieval.store import Passage
@@ -61,24 +61,22 @@ RELATIVE = [
 
 
 def write_gate(folder: Path, threshold: float = 0.5) -> Path:
-    """A gate that counts shared words: half of the question's weight in the best passage is enough."""
-    sentence = {
+    """A gate without a reader that counts shared words."""
+    weights = {
         "overlap": 6.0,
         "overlap_with_heading": 3.0,
+        "overlap_passage": 10.0,
         "similarity_with_heading": 2.0,
         "type_match": 1.0,
+        "carried_overlap": 2.0,
     }
-    values = {
-        "sentence": _logistic(RELATIVE, sentence | {"carried_overlap": 2.0}, -5.0),
-        "answerable": _logistic(GATE_FEATURES, {"overlap_passage": 16.0}, -8.0),
-        "threshold": threshold,
-    }
+    values = {"sentence": _linear(RELATIVE, weights, -9.0), "reader": False, "threshold": threshold}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")
     return folder
 
 
-def _logistic(names: Sequence[str], weights: dict[str, float], bias: float) -> dict[str, Any]:
+def _linear(names: Sequence[str], weights: dict[str, float], bias: float) -> dict[str, Any]:
     assert weights.keys() <= set(names)
     size = len(names)
     row = [weights.get(name, 0.0) for name in names]
