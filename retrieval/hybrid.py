@@ -28,6 +28,7 @@ from retrieval.store import Passage, Store
 _HEADING_WEIGHT = 1.0
 _EXPANSION_WEIGHT = 0.3
 _ENCODE_BATCH = 512
+_VECTORS_AT_ONCE = 8192
 
 
 class SentenceEncoder(Protocol):
@@ -71,7 +72,7 @@ class HybridIndex:
         self._encoder = encoder
         self._lexical_path, self._dense_path = folder / "lexical.cache", folder / "dense.cache"
         self._lexical_stamp = (
-            f"{store.id} terms {TERMS_VERSION} kiwi {version('kiwipiepy')} heading {_HEADING_WEIGHT}"
+            f"{store.id} arrays 2 terms {TERMS_VERSION} kiwi {version('kiwipiepy')} heading {_HEADING_WEIGHT}"
         )
         self._dense_stamp = f"{store.id} {_signature(encoder)}" if encoder else ""
         self._lexical = self._loaded_lexical()
@@ -81,19 +82,23 @@ class HybridIndex:
 
     def synchronise(self) -> None:
         """Adds passages of the store that are missing here, and drops those that are gone."""
-        stored = self._store.chunk_ids()
-        self.drop(self._ids() - stored)
-        self.add(stored)
+        stored, indexed = self._store.chunk_id_array(), self._lexical.id_array
+        both = indexed
+        if self._dense is not None:
+            both = np.intersect1d(indexed, self._dense.id_array)
+            indexed = np.union1d(indexed, self._dense.id_array)
+        self.drop(np.setdiff1d(indexed, stored).tolist())
+        self.add(np.setdiff1d(stored, both).tolist())
 
     def add(self, ids: Iterable[int]) -> None:
         """Indexes passages of the store; those that are indexed already cost nothing."""
-        wanted = set(ids)
-        for passage in self._store.passages(sorted(wanted - self._lexical.ids)):
+        wanted = sorted(set(ids))
+        for passage in self._store.passages(i for i in wanted if i not in self._lexical):
             heading = dict.fromkeys(index_terms(passage.heading), _HEADING_WEIGHT)
             self._lexical.add(passage.id, index_terms(passage.text), heading)
             self._changed = True
         if self._dense is not None:
-            self._add_vectors(self._dense, wanted - self._dense.ids)
+            self._add_vectors(self._dense, [i for i in wanted if i not in self._dense])
 
     def drop(self, ids: Collection[int]) -> None:
         """Forgets passages."""
@@ -138,13 +143,10 @@ class HybridIndex:
         if not self._changed:
             return
         with contextlib.suppress(OSError):
-            cache.write(self._lexical_path, self._lexical_stamp, self._lexical.to_bytes())
+            cache.write(self._lexical_path, self._lexical_stamp, self._lexical.to_parts())
             if self._dense is not None:
                 self._dense.save(self._dense_path, self._dense_stamp)
             self._changed = False
-
-    def _ids(self) -> set[int]:
-        return self._lexical.ids | (self._dense.ids if self._dense is not None else set())
 
     def _loaded_lexical(self) -> BM25:
         stored = cache.read(self._lexical_path, self._lexical_stamp)
@@ -157,12 +159,17 @@ class HybridIndex:
             self._store.use_encoder(_signature(self._encoder))
         return DenseIndex.load(self._dense_path, self._dense_stamp) or DenseIndex(self._encoder.dimension)
 
-    def _add_vectors(self, dense: DenseIndex, missing: set[int]) -> None:
+    def _add_vectors(self, dense: DenseIndex, missing: Sequence[int]) -> None:
         """From the store where it has them; else made and stored."""
         self._changed |= bool(missing)
-        found, vectors = self._store.vectors(sorted(missing))
-        dense.add(found, vectors.reshape(len(found), dense.dimension))
-        unseen = self._store.passages(sorted(missing.difference(found)))
+        for start in range(0, len(missing), _VECTORS_AT_ONCE):
+            batch = missing[start : start + _VECTORS_AT_ONCE]
+            found, vectors = self._store.vectors(batch)
+            dense.add(found, vectors.reshape(len(found), dense.dimension))
+            self._make_vectors(dense, sorted(set(batch).difference(found)))
+
+    def _make_vectors(self, dense: DenseIndex, missing: Sequence[int]) -> None:
+        unseen = self._store.passages(missing)
         while batch := list(islice(unseen, _ENCODE_BATCH)):
             ids = [passage.id for passage in batch]
             self._store.put_vectors(ids, self._vectors_of(batch))

@@ -20,10 +20,10 @@ from compression.errors import DamsoError
 from retrieval import readers
 from retrieval.chunking import chunk
 from retrieval.fusion import reciprocal_rank_fusion
-from retrieval.hybrid import HybridIndex, SentenceEncoder, embedded_text
+from retrieval.hybrid import Candidates, HybridIndex, SentenceEncoder, embedded_text
 from retrieval.store import Document, Passage, Store, heading
 
-__all__ = ["Document", "Hit", "Index", "IngestResult", "Passage", "SentenceEncoder"]
+__all__ = ["Document", "Hit", "Index", "IngestResult", "Passage", "Rankings", "SentenceEncoder"]
 
 # Chosen on the sample questions' dev split: words lead, and a small rank constant keeps a clear first place
 # first; the first form's encoder, a static embedding, mostly brings in what shares no word with the question.
@@ -72,6 +72,21 @@ class Hit:
     dense_rank: int | None
 
 
+@dataclass(frozen=True)
+class Rankings:
+    """What each part of the search says of a query: passage ids, best first.
+
+    Attributes:
+        lexical: by BM25.
+        dense: by cosine; empty without an encoder.
+        fused: by both, as `Index.search` ranks without a prior.
+    """
+
+    lexical: list[int]
+    dense: list[int]
+    fused: list[int]
+
+
 class Index:
     """The documents of one folder. Thread-safe; several processes may share the folder."""
 
@@ -115,7 +130,10 @@ class Index:
             self._store.close()
 
     def ingest(
-        self, paths: Iterable[Path], progress: Callable[[IngestResult], None] | None = None
+        self,
+        paths: Iterable[Path],
+        progress: Callable[[IngestResult], None] | None = None,
+        collection: str | None = None,
     ) -> list[IngestResult]:
         """Adds files, and folders with all supported files under them (hidden ones are left out).
 
@@ -126,14 +144,24 @@ class Index:
         Args:
             paths: files and folders.
             progress: called after each file.
+            collection: name of the group that the documents belong to from now on; None leaves it as it is.
 
         Returns:
             One result a file, in order.
         """
+        return self.ingest_files(files(paths), progress, collection)
+
+    def ingest_files(
+        self,
+        found: Iterable[tuple[Path, str]],
+        progress: Callable[[IngestResult], None] | None = None,
+        collection: str | None = None,
+    ) -> list[IngestResult]:
+        """`ingest` for files whose documents' names are known: pairs of a path and a name."""
         results = []
         try:
-            for path, name in _files(paths):
-                results.append(self._ingested(path, name))
+            for path, name in found:
+                results.append(self._ingested(path, name, collection))
                 if progress:
                     progress(results[-1])
         finally:
@@ -141,10 +169,18 @@ class Index:
                 self._hybrid.save()
         return results
 
-    def documents(self) -> list[Document]:
-        """All documents by name."""
+    def ingest_texts(self, texts: Iterable[tuple[str, str]]) -> list[IngestResult]:
+        """`ingest` for documents in memory: pairs of a name, whose extension says how it is read, and a text."""
+        try:
+            return [self._stored(Path(name), name, text.encode("utf-8", "replace")) for name, text in texts]
+        finally:
+            with self._lock:
+                self._hybrid.save()
+
+    def documents(self, collection: str | None = None) -> list[Document]:
+        """All documents by name, or those of one collection."""
         with self._lock:
-            return self._store.documents()
+            return self._store.documents(collection)
 
     def document_text(self, document_id: str) -> str:
         """The clean text that offsets point into.
@@ -195,8 +231,7 @@ class Index:
             self._follow_other_processes()
             allowed = None if documents is None else self._store.chunk_ids(documents)
             found = self._hybrid.candidates(query, expansion, max(_DEPTH, 5 * top_k), allowed)
-            rankings = [(_LEXICAL_WEIGHT, found.lexical), (_DENSE_WEIGHT, found.dense)]
-            fused = reciprocal_rank_fusion(rankings, _RANK_CONSTANT)
+            fused = _fused(found)
             for chunk_id, score in (prior or {}).items():
                 if allowed is None or chunk_id in allowed:
                     fused[chunk_id] = fused.get(chunk_id, 0.0) + score
@@ -208,25 +243,57 @@ class Index:
             for passage, score in zip(passages, scores, strict=True)
         ]
 
+    def rankings(
+        self,
+        query: str,
+        depth: int = 100,
+        documents: Collection[str] | None = None,
+        expansion: Sequence[str] = (),
+    ) -> Rankings:
+        """The ``depth`` best passages of each part of the search; arguments as in `search`."""
+        with self._lock:
+            self._follow_other_processes()
+            allowed = None if documents is None else self._store.chunk_ids(documents)
+            found = self._hybrid.candidates(query, expansion, depth, allowed)
+        return Rankings(found.lexical, found.dense, _best(_fused(found), depth))
+
+    def passage_ids(self) -> NDArray[np.int64]:
+        """Ids of all passages, ascending, int64 ``[n]``."""
+        with self._lock:
+            return self._store.chunk_id_array()
+
+    def passages(self, ids: Iterable[int]) -> list[Passage]:
+        """Passages by id, in the order asked for; unknown ids are left out."""
+        with self._lock:
+            return list(self._store.passages(ids))
+
     def idf(self, terms: Sequence[str]) -> NDArray[np.float64]:
         """Inverse document frequencies, float64 ``[len(terms)]``; the largest for terms that never occur."""
         with self._lock:
             return self._hybrid.idf(terms)
 
-    def _ingested(self, path: Path, name: str) -> IngestResult:
+    def _ingested(self, path: Path, name: str, collection: str | None) -> IngestResult:
         try:
             data = readers.load(path)
+        except DamsoError as error:
+            return IngestResult(path, "failed", error=error)
+        return self._stored(path, name, data, collection)
+
+    def _stored(self, path: Path, name: str, data: bytes, collection: str | None = None) -> IngestResult:
+        try:
             digest = hashlib.sha256(data).hexdigest()
             with self._lock:
                 known = self._store.document(name)
-            if known and (known.name, known.sha256) == (name, digest):
-                return IngestResult(path, "unchanged", known)
-            document, replaced = self._put(name, digest, data)
+                if known and (known.name, known.sha256) == (name, digest):
+                    if collection is not None and collection != known.collection:
+                        known = self._store.assign(known.id, collection)
+                    return IngestResult(path, "unchanged", known)
+            document, replaced = self._put(name, digest, data, collection)
         except DamsoError as error:
             return IngestResult(path, "failed", error=error)
         return IngestResult(path, "replaced" if replaced else "added", document)
 
-    def _put(self, name: str, digest: str, data: bytes) -> tuple[Document, bool]:
+    def _put(self, name: str, digest: str, data: bytes, collection: str | None) -> tuple[Document, bool]:
         """Reads and encodes without the lock, so that questions are answered meanwhile."""
         source = readers.parse(data, name)
         chunks = chunk(source)
@@ -235,7 +302,9 @@ class Index:
         ]
         vectors = self._hybrid.encode(texts)
         with self._lock:
-            document, added, removed = self._store.put(name, digest, len(data), source, chunks, vectors)
+            document, added, removed = self._store.put(
+                name, digest, len(data), source, chunks, vectors, collection
+            )
             self._hybrid.drop(removed)
         for start in range(0, len(added), _ADD_BATCH):
             with self._lock:
@@ -248,6 +317,11 @@ class Index:
             self._version = version
 
 
+def _fused(found: Candidates) -> dict[int, float]:
+    rankings = [(_LEXICAL_WEIGHT, found.lexical), (_DENSE_WEIGHT, found.dense)]
+    return reciprocal_rank_fusion(rankings, _RANK_CONSTANT)
+
+
 def _best(scores: Mapping[int, float], top_k: int) -> list[int]:
     return sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))[: max(top_k, 0)]
 
@@ -256,8 +330,8 @@ def _ranks(ids: Sequence[int]) -> dict[int, int]:
     return {chunk_id: rank for rank, chunk_id in enumerate(ids, 1)}
 
 
-def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """Files with the names of their documents; an unreadable folder stands for itself and fails when read."""
+def files(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Files with the names of their documents; an unreadable folder stands for itself, has no name and fails."""
     for path in paths:
         if not path.is_dir():
             yield path, readers.document_name(path)

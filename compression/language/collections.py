@@ -59,12 +59,17 @@ def dialogue_collections(split: str) -> Iterator[Collection]:
         split: ``train``, ``dev`` or ``test``; the first six, next two and last two
             of a domain's ten documents by name.
     """
+    for domain, documents, rows in dialogues(split):
+        yield Collection(domain, documents, tuple(turn for row in rows for turn in _asked_turns(row)))
+
+
+def dialogues(split: str) -> Iterator[tuple[str, dict[str, str], list[dict[str, Any]]]]:
+    """damso-dialogues as written: for each domain its name, documents (name → text) and the split's dialogues."""
     for folder in _folders(OWN / "damso-dialogues"):
         documents = _texts(folder / "documents")
         chosen = sorted(documents)[_SPLITS[split]]
-        rows = (row for row in _rows(folder / "dialogues.jsonl") if row["document"] in chosen)
-        asked = tuple(turn for row in rows for turn in _asked_turns(row))
-        yield Collection(folder.name, {name: documents[name] for name in chosen}, asked)
+        rows = [row for row in _rows(folder / "dialogues.jsonl") if row["document"] in chosen]
+        yield folder.name, {name: documents[name] for name in chosen}, rows
 
 
 def _asked_turns(row: dict[str, Any]) -> Iterator[Asked]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval import dense
 from retrieval.dense import DenseIndex
 
 
@@ -63,3 +64,45 @@ def test_wrong_shapes_are_refused(index: DenseIndex) -> None:
 
 def test_an_empty_index_finds_nothing() -> None:
     assert DenseIndex(8).search(np.ones(8, np.float32), 3) == []
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> tuple[DenseIndex, np.ndarray]:
+    """An index over the size from which it is inverted, in two additions."""
+    monkeypatch.setattr(dense, "_INVERTED_FROM", 600)
+    monkeypatch.setattr(dense, "_LISTS", 8)
+    monkeypatch.setattr(dense, "_PROBED", 6)
+    drawn = np.random.default_rng(1).normal(size=(1000, 16)).astype(np.float32)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    index = DenseIndex(16)
+    index.add(range(500), drawn[:500])
+    assert index.is_exact
+    index.add(range(500, 1000), drawn[500:])
+    assert not index.is_exact and len(index) == 1000
+    return index, drawn
+
+
+def test_a_large_index_finds_nearly_what_brute_force_finds(large: tuple[DenseIndex, np.ndarray]) -> None:
+    index, vectors = large
+    shared = 0
+    for query in vectors[::50]:
+        best = set(np.argsort(-(vectors @ query))[:10].tolist())
+        shared += len(best & {i for i, _ in index.search(query, 10)})
+    assert shared >= 0.9 * 200
+    assert index.search(vectors[3], 1)[0][0] == 3
+    assert index.cosine(vectors[0], 7) == pytest.approx(float(vectors[0] @ vectors[7]), abs=0.02)
+
+
+def test_a_large_index_forgets_restricts_and_comes_back(
+    large: tuple[DenseIndex, np.ndarray], tmp_path: Path
+) -> None:
+    index, vectors = large
+    index.remove([3, 4, 9999])
+    assert 3 not in index and len(index) == 998 and index.cosine(vectors[0], 3) == 0
+    assert {i for i, _ in index.search(vectors[3], 9, allowed={3, 500, 777})} == {500, 777}
+    index.save(tmp_path / "dense.cache", "s")
+    loaded = DenseIndex.load(tmp_path / "dense.cache", "s")
+    assert loaded is not None and loaded.ids == index.ids and not loaded.is_exact
+    assert loaded.search(vectors[8], 20) == index.search(vectors[8], 20)
+    loaded.add([3], vectors[3:4])
+    assert loaded.search(vectors[3], 1)[0][0] == 3

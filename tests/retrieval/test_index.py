@@ -331,3 +331,22 @@ def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path, home: Pa
         cache.unlink()
     with Index.open(home, HashingEncoder()) as index:
         assert rounded(index.search("열쇠 7개 의자", top_k=99)) == recovered
+
+
+def test_documents_belong_to_a_collection_until_they_are_moved(tmp_path: Path) -> None:
+    one, two = tmp_path / "하나.txt", tmp_path / "둘.txt"
+    one.write_text("도서관은 아홉 시에 엽니다.", encoding="utf-8")
+    two.write_text("체육관은 여섯 시에 엽니다.", encoding="utf-8")
+    with Index.open(tmp_path / "index", None) as index:
+        index.ingest([one], collection="공공")
+        index.ingest([two])
+        assert [document.name for document in index.documents("공공")] == ["하나.txt"]
+        assert [document.name for document in index.documents("")] == ["둘.txt"]
+        one.write_text("도서관은 열 시에 엽니다.", encoding="utf-8")
+        index.ingest([one])  # replaced: stays where it was
+        (unchanged,) = index.ingest([two], collection="공공")
+        assert unchanged.status == "unchanged" and unchanged.document is not None
+        assert unchanged.document.collection == "공공" and len(index.documents("공공")) == 2
+        index.ingest([two], collection="")
+        assert [document.name for document in index.documents("공공")] == ["하나.txt"]
+        assert index.documents("없음") == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval import lexical
+from retrieval import lexical, postings
 from retrieval.lexical import BM25
 
 PASSAGES = {1: "가 나 나 다".split(), 5: "나 라".split(), 9: "마 마 마 바 사".split()}
@@ -121,3 +121,57 @@ def test_an_id_cannot_be_added_twice() -> None:
 def test_idf_falls_with_frequency() -> None:
     often, once, never = filled(PASSAGES).idf(["나", "가", "없는말"])
     assert often < once < never
+
+
+def drawn(passages: int, seed: int = 0) -> dict[int, list[str]]:
+    """Passages whose terms are as unevenly common as words are."""
+    random = np.random.default_rng(seed)
+    return {
+        int(i): [f"말{t}" for t in random.zipf(1.3, 12) if t < 400] or ["말1"]
+        for i in random.permutation(passages) * 3
+    }
+
+
+@pytest.mark.parametrize("top_k", [1, 10, 400])
+def test_pruning_finds_what_scoring_everything_finds(monkeypatch: pytest.MonkeyPatch, top_k: int) -> None:
+    passages = drawn(600)
+    index = filled(passages)
+    for chunk_id in list(passages)[::7]:
+        index.remove(chunk_id)
+    for query in (
+        {"말1": 1.0, "말2": 1.0, "말9": 1.0},
+        {"말1": 1.0, "말3": 0.3, "말50": 2.0, "없음": 1.0},
+        {"말1": 1.0},
+    ):
+        for allowed in (None, list(passages)[::2]):
+            monkeypatch.setattr(lexical, "_PRUNED_FROM", 10**9)
+            full = index.search(query, top_k, allowed)
+            monkeypatch.setattr(lexical, "_PRUNED_FROM", 0)
+            pruned = index.search(query, top_k, allowed)
+            assert [i for i, _ in pruned] == [i for i, _ in full]
+            assert [s for _, s in pruned] == pytest.approx([s for _, s in full], rel=1e-5)
+
+
+def test_compaction_in_blocks_keeps_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postings, "_BLOCK", 50)
+    monkeypatch.setattr(postings, "_TERMS_AT_ONCE", 7)
+    monkeypatch.setattr(lexical, "_COMPACT_FROM", 40)
+    passages = drawn(400)
+    index = filled(passages)
+    for chunk_id in list(passages)[::3]:
+        index.remove(chunk_id)
+        del passages[chunk_id]
+    index.compact()
+    for query in ("말1", "말7", "말399"):
+        assert dict(index.search([query], 999)) == pytest.approx(reference(passages, [query]), rel=1e-4)
+    assert all((chunk_id in index) == (chunk_id in passages) for chunk_id in range(1300))
+
+
+@given(st.lists(st.text(max_size=4), max_size=30), st.text(max_size=4))
+def test_any_term_is_found_in_the_sorted_vocabulary(terms: list[str], other: str) -> None:
+    index = BM25()
+    for number, term in enumerate(terms):
+        index.add(number, [term])
+    index = BM25.from_bytes(index.to_bytes())
+    for term in [*terms, other, "\udc80"]:
+        assert {i for i, _ in index.search([term], 99)} == {i for i, t in enumerate(terms) if t == term}

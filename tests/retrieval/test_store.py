@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from retrieval.chunking import chunk
+from retrieval.database import connect
 from retrieval.errors import DocumentNotFoundError
 from retrieval.readers import parse
 from retrieval.store import MIGRATIONS, Document, Store
@@ -35,10 +36,10 @@ def test_final_schema(tmp_path: Path, store: Store) -> None:
             for (table,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
     raw.close()
-    assert len(MIGRATIONS) == 1
+    assert len(MIGRATIONS) == 2
     assert tables == {
         "meta": ["key", "value"],
-        "documents": ["id", "name", "sha256", "added_at", "title", "text", "size"],
+        "documents": ["id", "name", "sha256", "added_at", "title", "text", "size", "collection"],
         "chunks": ["id", "document_id", "start", "end", "section", "page", "sentences"],
         "sqlite_sequence": ["name", "seq"],
         "vectors": ["chunk_id", "vector"],
@@ -122,3 +123,21 @@ def test_the_version_follows_other_connections_only(tmp_path: Path, store: Store
     put(other, "나.txt", "글이에요.")
     other.close()
     assert store.version != before
+
+
+def test_a_store_from_before_collections_keeps_everything(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    connection = connect(path, MIGRATIONS[:1])
+    row = ("a" * 32, "휴가.txt", "b" * 64, "2026-01-01T00:00:00+00:00", "휴가", "연차는 열다섯 날입니다.", 30)
+    connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    connection.execute(
+        "INSERT INTO chunks (document_id, start, end, section, sentences) VALUES (?, 0, 13, '', '[[0, 13]]')",
+        (row[0],),
+    )
+    connection.close()
+    store = Store(path)
+    (document,) = store.documents()
+    assert (document.id, document.name, document.passages, document.collection) == (row[0], row[1], 1, "")
+    assert next(store.passages([1])).text == row[5]
+    assert store.chunk_id_array().tolist() == [1]
+    store.close()
