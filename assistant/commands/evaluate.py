@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assistant.commands.comparison import compression
+from assistant.commands.kodoc2dial import kodoc2dial
+from assistant.commands.retrieval import retrieval
+from assistant.commands.routing import routing
 from assistant.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +45,12 @@ class Split(StrEnum):
 @app.callback()
 def group() -> None:
     """Keeps `samples` a command of its own while it is the only one."""
+
+
+app.command()(compression)
+app.command()(kodoc2dial)
+app.command()(retrieval)
+app.command()(routing)
 
 
 @app.command()

@@ -31,6 +31,13 @@ class PresetName(StrEnum):
     base = "base"
 
 
+class Tuning(StrEnum):
+    """What recovery tunes; `compression.language.recovery.Tuning` says what they mean."""
+
+    full = "full"
+    lora = "lora"
+
+
 class Bits(StrEnum):
     """Precision of the generator's linear layers."""
 
@@ -52,44 +59,94 @@ def generator(
     ] = True,
 ) -> None:
     """답을 쓰는 언어 모델을 학습해요."""
-    with _training_tools():
+    with training_tools():
         from compression.language.pretraining import PRESETS, train
 
-        _echo(train(_existing(data), run, PRESETS[preset], minutes, compile_model=compile_model))
+        _echo(train(existing(data), run, PRESETS[preset], minutes, compile_model=compile_model))
 
 
 @app.command()
 def encoder(data: Data = None, out: Out = None) -> None:
     """문장 인코더를 학습해요."""
-    with _training_tools():
+    with training_tools():
         from agents.train_encoder import train
 
         folder = out or _embedded("encoder")
-        _echo(train(_existing(data), folder))
+        _echo(train(existing(data), folder))
         _record(folder)
 
 
 @app.command()
 def router(data: Data = None, out: Out = None) -> None:
     """말을 도우미에게 나누어 주는 어댑터를 학습해요. 자료가 없으면 예문만으로 학습해요."""
-    with _training_tools():
+    with training_tools():
         from agents.encoder import Encoder
         from agents.train_router import train
 
         folder = out or _embedded("router")
-        _echo(train(folder, Encoder.load(), None if data is None else _existing(data)))
+        _echo(train(folder, Encoder.load(), None if data is None else existing(data)))
         _record(folder)
+
+
+@app.command()
+def thesaurus() -> None:
+    """바꿔 말하는 낱말 모음(data/thesaurus)을 검색이 쓰는 꼴로 만들어요. 사전을 고친 뒤에 쓰세요."""
+    from compression.language.collections import OWN
+    from retrieval.thesaurus import compile_groups
+
+    _echo({"groups": compile_groups(OWN / "thesaurus")})
 
 
 @app.command()
 def gate(data: Data = None, out: Out = None) -> None:
     """문서에 답이 있는지 가리는 문턱을 맞춰요."""
-    with _training_tools():
+    with training_tools():
         from assistant.evaluation.gate import fit
 
         folder = out or _embedded("gate")
-        _echo(fit(_existing(data), folder))
+        _echo(fit(existing(data), folder))
         _record(folder)
+
+
+@app.command()
+def iot(data: Data = None, out: Out = None) -> None:
+    """네트워크 이상 탐지를 공개 자료로 학습하고, 다른 방법과 견준 표와 예시 프로필을 써요."""
+    with training_tools():
+        from compression.iot.evaluate import run
+
+        folder = out or _embedded("iot-anomaly")
+        root = existing(data)
+        for figures in run(root / "iot" if (root / "iot").is_dir() else root, folder):
+            _echo(figures)
+        _record(folder)
+
+
+@app.command()
+def recover(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="압축한 체크포인트 폴더(damso compress의 결과).", metavar="체크포인트")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="결과를 쓸 폴더. 멈췄다가 다시 실행하면 이어서 해요.", metavar="폴더")
+    ],
+    data: Data = None,
+    method: Annotated[
+        Tuning, typer.Option(help="full은 모든 인수를, lora는 어댑터만 학습해요.")
+    ] = Tuning.lora,
+    steps: Annotated[int, typer.Option(min=1, help="학습할 걸음 수.")] = 1000,
+    learning_rate: Annotated[float, typer.Option(min=0, help="가장 클 때의 학습률.")] = 5e-4,
+    compile_model: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="torch.compile로 빠르게 학습해요.")
+    ] = True,
+) -> None:
+    """압축으로 잃은 것을 근거 있는 답으로 다시 학습해 되찾아요. 전후의 혼란도, F1, ROUGE-L을 재요."""
+    with training_tools():
+        from assistant.evaluation.metrics import f1, rouge_l
+        from compression.language import recovery
+
+        budget = recovery.Recovery(recovery.Tuning(method), steps, learning_rate)
+        measures = {"grounded_f1": f1, "grounded_rouge_l": rouge_l}
+        _echo(recovery.recover(checkpoint, existing(data), out, budget, measures, compile_model))
 
 
 def export(
@@ -106,7 +163,7 @@ def export(
 
 
 @contextmanager
-def _training_tools() -> Iterator[None]:
+def training_tools() -> Iterator[None]:
     """Says what to install when a library of the extra ``train`` is missing."""
     try:
         yield
@@ -117,7 +174,12 @@ def _training_tools() -> Iterator[None]:
         ) from error
 
 
-def _existing(data: Path | None) -> Path:
+def existing(data: Path | None) -> Path:
+    """The data folder.
+
+    Raises:
+        TrainingDataError: none is given, or it is not there.
+    """
     if data is None or not data.is_dir():
         missing = "학습 자료 폴더가 필요해요." if data is None else f"학습 자료 폴더가 없어요: {data}"
         raise TrainingDataError(missing, "--data나 DAMSO_DATA로 알려 주세요.")

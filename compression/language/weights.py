@@ -74,6 +74,23 @@ class Checkpoint:
             return np.array((raw.astype(np.uint32) << 16).view(np.float32))
         return np.array(raw, np.float32)
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every float tensor by its name, as the headers say."""
+        return {name: tensor.shape for name, tensor in self._tensors.items()}
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that hold the tensors."""
+        return sorted({tensor.file for tensor in self._tensors.values()})
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all float tensors in the files."""
+        return sum(
+            math.prod(tensor.shape) * _DTYPES[tensor.dtype].itemsize for tensor in self._tensors.values()
+        )
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file.
