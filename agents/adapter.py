@@ -65,7 +65,11 @@ class Adapter:
     def save(self, path: Path) -> None:
         """Write the weights as safetensors."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({field.name: getattr(self, field.name) for field in fields(self)}, path)
+        save_file(self.tensors(), path)
+
+    def tensors(self) -> dict[str, Array]:
+        """The weights by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def load(cls, path: Path) -> Adapter:

@@ -1,14 +1,13 @@
 """Routes a message: one vector, every agent's adapter scores it, calibrated probabilities come out.
 
-``out_of_scope`` has an adapter too, trained on gibberish: a real question belongs to ``documents``, whose
-evidence gate says when the documents do not answer it.
+``out_of_scope`` has an adapter too, trained on gibberish and on errands that no agent runs (calls, orders, the
+weather): a real question belongs to ``documents``, whose evidence gate says when the documents do not answer it.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agents.adapter import Adapter, Array, log_odds, softmax
+from agents.catalogue import NAME, Agent
 from agents.encoder import Encoder
 from agents.surface import BUCKETS, surface_features
 from compression.artefacts import model_folder
@@ -23,14 +23,13 @@ from compression.errors import ModelCorruptError, ModelMissingError
 
 OUT_OF_SCOPE = "out_of_scope"
 CONFIG = "router.json"
-_AGENT_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LONGEST = 2000
 # Without documents only a message that clearly asks for them goes there, to be told how to add one.
 _NO_DOCUMENTS = {"documents": -1.5}
 
 
 class Best(NamedTuple):
-    """The winner: names of agent and intent (empty when out of scope), and the agent's probability."""
+    """The winner: names of agent and intent, and the agent's probability."""
 
     agent: str
     intent: str
@@ -100,7 +99,7 @@ class Router:
             raise _corrupt("라우터 설정 파일이 손상되었습니다.") from error
         if trained_on != encoder.name:
             raise _corrupt("라우터가 다른 문장 인코더로 학습되었습니다.")
-        if not all(map(_AGENT_NAME.fullmatch, intents)) or temperature <= 0:
+        if not all(map(NAME.fullmatch, intents)) or temperature <= 0:
             raise _corrupt("라우터 설정 파일이 손상되었습니다.")
         adapters = {name: Adapter.load(folder / f"{name}.safetensors") for name in intents}
         for name, adapter in adapters.items():
@@ -114,6 +113,20 @@ class Router:
             adapter.save(folder / f"{name}.safetensors")
         config = {"encoder": self._encoder.name, "temperature": self._temperature, "intents": self._intents}
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    def with_agents(self, agents: Iterable[tuple[Agent, Adapter]]) -> Router:
+        """This router with more agents; the ones it has keep their adapters.
+
+        Args:
+            agents: each with its trained adapter.
+        """
+        added = {agent.name: (adapter, tuple(agent.intents)) for agent, adapter in agents}
+        return Router(
+            self._encoder,
+            self._adapters | {name: adapter for name, (adapter, _) in added.items()},
+            self._intents | {name: intents for name, (_, intents) in added.items()},
+            self._temperature,
+        )
 
     def route(self, text: str, has_documents: bool = True) -> RouteScores:
         """Score a message for every agent.
@@ -134,9 +147,7 @@ class Router:
                 {name: odds + shift.get(name, 0.0) for name, odds in raw.items()}, features
             ),
             intents={
-                name: self._intent_probabilities(name, scores[0, :-1])
-                for name, scores in logits.items()
-                if name != OUT_OF_SCOPE
+                name: self._intent_probabilities(name, scores[0, :-1]) for name, scores in logits.items()
             },
             raw=raw,
         )

@@ -1,7 +1,9 @@
 """Trains every agent's adapter: ``damso train router --data DIR``.
 
 Each adapter learns its agent's utterances against everybody else's. With a data folder, public questions and
-small talk join: they belong to an agent, of no known intent. Without one the catalogue alone is enough.
+small talk join: they belong to an agent, of no known intent. Without one the catalogue alone is enough. The
+questions written for this project (``data/collections``) keep what is asked about a device, a date or a
+photograph with ``documents``; those about three documents in ten only evaluate.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from agents import corpus
 from agents.adapter import Adapter, Array, log_odds
@@ -20,12 +23,20 @@ from agents.catalogue import CATALOGUE, Agent, load_catalogue
 from agents.encoder import Encoder
 from agents.router import OUT_OF_SCOPE, Router, inputs
 from agents.train_adapter import AdapterRecipe, fit_temperature, train_adapter
-from compression.language.corpus import read_jsonl
+from compression.language.collections import question_collections
+from compression.language.corpus import is_held_out, read_jsonl
 
 PUBLIC_LINES = 1500
+PUBLIC_ERRANDS = 600
 PUBLIC_WEIGHT = 0.03
+OWN_QUESTIONS = 2500
 GIBBERISH = "gibberish"
 _WH_QUESTION = 1
+# Labels of kochat whose questions an encyclopaedia answers, or small talk.
+_ENCYCLOPAEDIC = ("위키", "인물", "이슈", "명언")
+# StyleKQC's topics of the home and of the calendar: what is asked there is no document's matter.
+_TOOL_TOPICS = (1, 3)
+_HELD_OUT_PERCENT = 30
 
 
 @dataclass(frozen=True)
@@ -60,16 +71,25 @@ def train(
     chooser = random.Random(0)  # noqa: S311
     known = catalogue_lines(agents, "train")
     lines = [variant for line in known for variant in variants(line)] + gibberish(chooser, 600)
+    if any(agent.name == "documents" for agent in agents):
+        lines += _own_questions(chooser)
     if data:
         lines += public_lines(data, chooser) + about_topics(known, data, chooser)
     features = inputs(encoder, [line.text for line in lines])
-    intents = {agent.name: list(agent.intents) for agent in agents} | {OUT_OF_SCOPE: [GIBBERISH]}
-    adapters = {name: _adapter(name, intents[name], lines, features) for name in intents}
+    intents = intents_of(agents)
+    adapters = {name: adapter_of(name, intents[name], lines, features) for name in tqdm(intents, "adapters")}
     held_out = catalogue_lines(agents, "calibration") + gibberish(chooser, 20)
     temperature = _temperature(adapters, inputs(encoder, [line.text for line in held_out]), held_out)
     router = Router(encoder, adapters, intents, temperature)
     router.save(out)
     return evaluate(router, catalogue_lines(agents, "test"))
+
+
+def intents_of(agents: Sequence[Agent]) -> dict[str, list[str]]:
+    """Intents by agent; ``out_of_scope`` is always there, and gibberish is one of its intents."""
+    intents = {agent.name: list(agent.intents) for agent in agents}
+    intents[OUT_OF_SCOPE] = [GIBBERISH, *intents.get(OUT_OF_SCOPE, [])]
+    return intents
 
 
 def catalogue_lines(agents: Sequence[Agent], split: str) -> list[Line]:
@@ -105,28 +125,56 @@ def gibberish(chooser: random.Random, count: int) -> list[Line]:
         "".join(chooser.choices(chooser.choice([*alphabets, syllables]), k=chooser.randint(1, 20)))
         for _ in range(count)
     )
-    return [Line(text, OUT_OF_SCOPE, weight=PUBLIC_WEIGHT) for text in texts]
+    return [Line(text, OUT_OF_SCOPE, GIBBERISH, PUBLIC_WEIGHT) for text in texts]
+
+
+def collection_questions(held_out: bool) -> list[str]:
+    """Questions about the project's own documents, by document for training or held out; none when installed."""
+    return sorted(
+        {
+            asked.question
+            for collection in question_collections()
+            for asked in collection.questions
+            if is_held_out(asked.document, _HELD_OUT_PERCENT) == held_out
+        }
+    )
+
+
+def _own_questions(chooser: random.Random) -> list[Line]:
+    asked = collection_questions(held_out=False)
+    chosen = chooser.sample(asked, min(OWN_QUESTIONS, len(asked)))
+    return [Line(text, "documents", weight=PUBLIC_WEIGHT) for text in chosen]
 
 
 def public_lines(data: Path, chooser: random.Random) -> list[Line]:
-    """Public questions and topics for ``documents``, public small talk for ``smalltalk``, as many of each."""
+    """Public questions and topics for ``documents``, as much small talk, and errands for the internet."""
     said = [row["question"] for row in read_jsonl(data / "intent" / "chatbot.jsonl.xz")]
     said += [row["text"] for row in read_jsonl(data / "intent" / "kochat_ood.jsonl.xz")]
     needs = _information_needs(data, chooser)
     talk = chooser.sample(sorted(set(said)), len(needs))
-    return [Line(text, "documents", weight=PUBLIC_WEIGHT) for text in needs] + [
-        Line(text, "smalltalk", weight=PUBLIC_WEIGHT) for text in talk
+    errands = chooser.sample(_errands(data), PUBLIC_ERRANDS)
+    groups = (("documents", needs), ("smalltalk", talk), (OUT_OF_SCOPE, errands))
+    return [Line(text, agent, weight=PUBLIC_WEIGHT) for agent, texts in groups for text in texts]
+
+
+def _errands(data: Path) -> list[str]:
+    """What people ask of an assistant that is online: the weather, places to eat, news, music."""
+    rows = [
+        *read_jsonl(data / "intent" / "kochat.jsonl.xz"),
+        *read_jsonl(data / "intent" / "kochat_12.jsonl.xz"),
     ]
+    return sorted({row["text"] for row in rows if row["label"] not in _ENCYCLOPAEDIC})
 
 
 def _information_needs(data: Path, chooser: random.Random) -> list[str]:
-    """Encyclopaedic, everyday and local questions, and bare topics as people type into a search box."""
+    """Encyclopaedic and everyday questions, and bare topics as people type into a search box."""
     asked = [question.text for question in corpus.questions(data)]
     asked += [row["question"] for row in read_jsonl(data / "qa" / "korquad21_questions.jsonl.xz")]
     style = read_jsonl(data / "intent" / "stylekqc.jsonl.xz")
-    everyday = [row["text"] for row in style if row["act"] == _WH_QUESTION]
-    places = [row["text"] for row in read_jsonl(data / "intent" / "kochat.jsonl.xz")]
-    groups = [(asked, 1.0), (everyday, 0.5), (places, 0.1), (topics(data), 0.4)]
+    everyday = [
+        row["text"] for row in style if row["act"] == _WH_QUESTION and row["topic"] not in _TOOL_TOPICS
+    ]
+    groups = [(asked, 1.0), (everyday, 0.5), (topics(data), 0.4)]
     return [
         text
         for texts, share in groups
@@ -152,8 +200,15 @@ def about_topics(lines: Sequence[Line], data: Path, chooser: random.Random) -> l
     ]
 
 
-def _adapter(agent: str, intents: Sequence[str], lines: Sequence[Line], features: Array) -> Adapter:
-    """Train one agent against the rest, both sides weighing the same."""
+def adapter_of(agent: str, intents: Sequence[str], lines: Sequence[Line], features: Array) -> Adapter:
+    """Train one agent against the rest, both sides weighing the same.
+
+    Args:
+        agent: the agent's name.
+        intents: its intents.
+        lines: messages for it and for others.
+        features: what `agents.router.inputs` makes of the lines.
+    """
     allowed = np.array([_allowed(agent, intents, line) for line in lines])
     weights = np.array([line.weight for line in lines], dtype=np.float32)
     mine = ~allowed[:, -1]

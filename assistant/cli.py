@@ -9,14 +9,14 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assistant.commands import evaluate, train
+from assistant.commands import agents, evaluate, iot, study, train
+from assistant.commands.compress import compress
 from assistant.errors import DamsoError
 from assistant.events import Done, Source, Token, ToolResult
 from assistant.settings import Settings
@@ -39,8 +39,11 @@ app = typer.Typer(
 )
 documents_app = typer.Typer(help="넣어 둔 문서를 보거나 지워요.", no_args_is_help=True)
 app.add_typer(documents_app, name="docs")
+app.add_typer(agents.app, name="agents")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(study.app, name="study")
+app.add_typer(iot.app, name="iot")
 
 Message = Annotated[str, typer.Argument(help="물어볼 말.", metavar="질문")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON 하나로 출력해요.")]
@@ -66,11 +69,15 @@ def ask(
         list[Path] | None,
         typer.Option(help="이 파일에서만 답을 찾아요. 여러 번 쓸 수 있고, 보관하지 않아요.", metavar="파일"),
     ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(help="메시지에 붙일 파일. 도구에 건네거나 문서로 넣어요.", metavar="파일"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """질문 하나에 답하고 근거를 보여 줘요."""
     with _assistant_over(doc or ()) as assistant:
-        done = assistant.ask(question)
+        done = assistant.ask(question, files=file or ())
     _echo_json(done.to_json()) if as_json else _echo_answer(done)
 
 
@@ -101,6 +108,8 @@ def chat() -> None:
             typer.echo("아직 넣은 문서가 없어요. damso ingest로 문서를 넣으면 문서를 근거로 답할 수 있어요.")
         conversation: str | None = None
         for message in _typed_messages():
+            for reminder in assistant.reminders():
+                typer.echo(f"⏰ {reminder}")
             if message.startswith("/"):
                 if not _obey(assistant, message):
                     return
@@ -109,8 +118,21 @@ def chat() -> None:
 
 
 @app.command()
-def ingest(paths: Annotated[list[Path], typer.Argument(help="문서 파일이나 폴더.", metavar="경로…")]) -> None:
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="문서 파일이나 폴더.", metavar="경로…")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="폴더를 지켜보며 새로 생기고 바뀌고 지워지는 파일을 따라가요.")
+    ] = False,
+    collection: Annotated[
+        str | None, typer.Option(help="넣는 문서를 이 이름의 묶음에 담아요.", metavar="이름")
+    ] = None,
+) -> None:
     """문서를 넣어요. 실패한 파일이 있어도 나머지는 넣어요."""
+    if watch:
+        from assistant.commands.watch import follow
+
+        follow(paths, collection)
+        return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -125,7 +147,7 @@ def ingest(paths: Annotated[list[Path], typer.Argument(help="문서 파일이나
             progress.advance(task)
             _echo_result(result)
 
-        results = assistant.index.ingest(paths, show)
+        results = assistant.index.ingest(paths, show, collection)
     failed = sum(result.error is not None for result in results)
     typer.echo(f"문서 {len(results) - failed}개를 넣었고 {failed}개는 실패했어요.")
     if failed or not results:
@@ -133,15 +155,22 @@ def ingest(paths: Annotated[list[Path], typer.Argument(help="문서 파일이나
 
 
 @documents_app.command("list")
-def list_documents(as_json: AsJson = False) -> None:
+def list_documents(
+    as_json: AsJson = False,
+    collection: Annotated[
+        str | None, typer.Option(help="이 묶음의 문서만 보여 줘요.", metavar="이름")
+    ] = None,
+) -> None:
     """넣어 둔 문서를 보여 줘요."""
     with _assistant() as assistant:
-        documents = assistant.index.documents()
+        documents = assistant.index.documents(collection)
     if as_json:
-        _echo_json([{"id": item.id, "name": item.name, "bytes": item.size} for item in documents])
+        keys = {"id": "id", "name": "name", "bytes": "size", "collection": "collection"}
+        _echo_json([{key: getattr(item, field) for key, field in keys.items()} for item in documents])
         return
     for item in documents:
-        typer.echo(f"{item.id[:8]}  {item.size:>9,} B  {item.name}")
+        group = f"  [{item.collection}]" if item.collection else ""
+        typer.echo(f"{item.id[:8]}  {item.size:>9,} B  {item.name}{group}")
     typer.echo(f"모두 {len(documents)}개")
 
 
@@ -197,13 +226,14 @@ def serve(
 
 
 app.command()(train.export)
+app.command()(compress)
 
 
 @contextmanager
-def _assistant(settings: Settings | None = None) -> Iterator[Assistant]:
+def _assistant(settings: Settings | None = None, folder: Path | None = None) -> Iterator[Assistant]:
     from assistant.dialog import Assistant
 
-    with Assistant.open(settings or Settings.load()) as assistant:
+    with Assistant.open(settings or Settings.load(), folder) as assistant:
         yield assistant
 
 
@@ -215,10 +245,10 @@ def _assistant_over(files: Sequence[Path]) -> Iterator[Assistant]:
         with _assistant(settings) as assistant:
             yield assistant
         return
-    # Nothing of this question stays in the person's own store.
+    # Nothing of this question stays in the person's own store; what is written into the schedule does.
     with (
         tempfile.TemporaryDirectory(prefix="damso-") as folder,
-        _assistant(replace(settings, home=Path(folder))) as assistant,
+        _assistant(settings, Path(folder)) as assistant,
     ):
         for result in assistant.index.ingest(files or [SAMPLES]):
             if result.error is not None:

@@ -9,20 +9,25 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+from agents.catalogue import Answer, describe_catalogue
 from agents.encoder import Encoder
-from agents.router import Router
+from agents.personal import PersonalAgents
+from agents.router import OUT_OF_SCOPE, Router, RouteScores
 from assistant.context import Context, context_of
 from assistant.engine.engine import Engine, GenerationOptions
-from assistant.errors import EmptyMessageError, MessageTooLongError
-from assistant.events import Done, Event, Route, Source, Sources, Timings, Token
+from assistant.errands import Errand, asks_how, errand, never_mind, pending_of, question_of, resumed
+from assistant.errors import EmptyMessageError, MessageTooLongError, MissingArgumentError
+from assistant.events import Done, Event, Pending, Route, Source, Sources, Timings, Token, ToolResult
 from assistant.grounding import Candidate, Gate, Grounding, ground
 from assistant.history import History
 from assistant.lookup import look_up
-from assistant.replies import FALLBACK_SMALLTALK, NO_DOCUMENTS, not_found, reply_for
+from assistant.replies import CANNOT_YET, FALLBACK_SMALLTALK, NEVER_MIND, NO_DOCUMENTS, not_found, reply_for
 from assistant.settings import Settings
+from assistant.tools import Registry, Tools
 from assistant.writing import EvidenceWriter, Written
 from compression.artefacts import model_folder
 from compression.language.endings import is_polite
@@ -30,7 +35,12 @@ from compression.language.prompt import prompt_text
 from retrieval.index import Index
 from retrieval.morphology import warm_up
 
+# How sure the router must be of an agent for the documents not to be asked at all. A document's question that
+# goes to a tool is the worst mistake, so a tool that is less likely than `_LIKELY` never acts.
 _SURE_OF_SMALLTALK = 0.97
+_SURE_OF_HELP = 0.8
+_SURE_OF_TOOL = 0.9
+_LIKELY = 0.5
 _SMALLTALK_TOKENS = 48
 _LONGEST_SMALLTALK = 200
 
@@ -52,14 +62,24 @@ class Assistant:
         history: History,
         gate: Gate,
         engine: Engine,
+        tools: Tools | None = None,
     ) -> None:
         self.settings, self.index, self.history = settings, index, history
-        self._encoder, self._router, self._gate, self.engine = encoder, router, gate, engine
+        self.tools = tools or Tools(settings.home)
+        personal = PersonalAgents(settings.home / "agents", encoder).trained()
+        self._encoder, self._gate, self.engine = encoder, gate, engine
+        self._router = router.with_agents(personal)
+        described = [*describe_catalogue(), *(agent for agent, _ in personal)]
+        self.answers: dict[str, dict[str, Answer]] = {agent.name: agent.answers for agent in described}
         self._threshold = gate.threshold if settings.answer_threshold is None else settings.answer_threshold
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
+    def open(cls, settings: Settings, folder: Path | None = None) -> Self:
         """Loads the models and opens the person's documents and conversations.
+
+        Args:
+            settings: the person's settings; schedule, home and agents of one's own are always in its folder.
+            folder: where documents and conversations are; None: in the same folder.
 
         Raises:
             ModelError: an embedded model is missing or damaged.
@@ -67,19 +87,25 @@ class Assistant:
         """
         warming = threading.Thread(target=warm_up, daemon=True)
         warming.start()
-        settings.home.mkdir(parents=True, exist_ok=True)
+        folder = folder or settings.home
+        folder.mkdir(parents=True, exist_ok=True)
         encoder = Encoder.load()
         engine = Engine.load(threads=settings.threads)
-        router, gate = Router.load(encoder), Gate.load(model_folder("gate"))
-        index = Index.open(settings.home, encoder)
-        history = History(settings.home / "conversations.db")
+        router, gate = Router.load(encoder), Gate.load(model_folder("gate"), settings.threads)
+        index = Index.open(folder, encoder)
+        history = History(folder / "conversations.db")
         warming.join()
         return cls(settings, encoder, router, index, history, gate, engine)
 
     def close(self) -> None:
         """Closes the databases."""
+        self.tools.close()
         self.index.close()
         self.history.close()
+
+    def reminders(self) -> list[str]:
+        """What the person asked to be reminded of and whose time has come; each is given once."""
+        return self.tools.schedule.due()
 
     def __enter__(self) -> Self:
         return self
@@ -111,11 +137,12 @@ class Assistant:
             message: what the person says.
             conversation: id of the conversation to go on with; None starts one.
             documents: ids of the documents to search; None searches all.
-            files: files that came with the message; documents among them are added first.
+            files: files that came with the message; a tool that takes one gets the first, otherwise all are added
+                to the documents first.
             cancelled: polled between tokens; True ends the answer early.
 
         Yields:
-            `Route`, then `Sources` and `Token` as they come, and `Done` last.
+            `Route`, then `Sources`, `Token` and `ToolResult` as they come, and `Done` last.
 
         Raises:
             EmptyMessageError: there is no text.
@@ -126,10 +153,7 @@ class Assistant:
         conversation = conversation or self.history.create()
         self.history.append(conversation, "user", message)
         turn = _Turn(self, message, conversation, context_of(message, earlier), documents, cancelled)
-        for result in self.index.ingest(files):
-            if result.error is not None:
-                raise result.error
-        for event in turn.run():
+        for event in turn.run(tuple(files), pending_of(earlier)):
             if isinstance(event, Done):
                 self.history.append(conversation, "assistant", event.answer, event.to_json())
             yield event
@@ -163,29 +187,111 @@ class _Turn:
         self._tokens = 0
         self._route = Route("out_of_scope", "", 0.0)
 
-    def run(self) -> Iterator[Event]:
-        """Routes the message and lets the chosen agent answer."""
-        has_documents = bool(self._assistant.index.documents())
-        agent, intent, confidence = self._assistant._router.route(self._message, has_documents).best
+    def run(self, files: Sequence[Path] = (), pending: Pending | None = None) -> Iterator[Event]:
+        """Routes the message and lets the chosen agent answer.
+
+        Args:
+            files: what came with the message.
+            pending: what a tool asked for in the answer before.
+        """
+        scores = self._scores(files)
+        agent, intent, confidence = scores.best
         self._route_ms = self._elapsed()
-        grounding = None
-        if (
-            agent != "help"
-            and has_documents
-            and not (agent == "smalltalk" and confidence > _SURE_OF_SMALLTALK)
-        ):
-            grounding = self._ground()
-            if grounding.answerable >= self._assistant._threshold and agent != "documents":
-                agent, intent = "documents", "ask_fact"
+        if pending is not None and pending.tool in self._registry:
+            tool = self._registry[pending.tool]
+            dropped = never_mind(self._message)
+            answered = None if dropped else resumed(pending, tool, self._message, files, datetime.now())
+            if dropped or answered is not None:
+                self._route = Route(pending.agent, pending.intent, scores.agents.get(pending.agent, 0.0))
+                if not tool.file:
+                    self._take_in(files)
+                yield self._route
+                yield from self._run(answered) if answered else self._say(NEVER_MIND)
+                return
+        answer = self._answer_of(agent, intent)
+        if not self._takes(answer, files):
+            self._take_in(files)
+        grounding = self._ground() if self._asks_documents(agent, answer, confidence) else None
+        if agent != "documents" and self._belongs_to_documents(grounding, answer, confidence):
+            agent, intent, answer = "documents", "ask_fact", Answer()
         self._route = Route(agent, intent, confidence)
         yield self._route
-        fixed = reply_for(agent, intent)
-        if fixed is not None:
-            yield from self._say(fixed)
+        yield from self._respond(agent, intent, answer, files, grounding)
+
+    def _respond(
+        self, agent: str, intent: str, answer: Answer, files: Sequence[Path], grounding: Grounding | None
+    ) -> Iterator[Event]:
+        """Lets whatever answers the intent answer it."""
+        fixed = answer.reply or reply_for(agent, intent)
+        if answer.tool and answer.tool not in self._registry:
+            yield from self._say(CANNOT_YET, abstained=True)
+        elif answer.tool:
+            yield from self._run(errand(self._registry[answer.tool], self._message, files, datetime.now()))
+        elif fixed is not None:
+            yield from self._say(fixed, abstained=agent == OUT_OF_SCOPE)
         elif agent == "smalltalk":
             yield from self._smalltalk()
         else:
             yield from self._answer(grounding)
+
+    def _scores(self, files: Sequence[Path]) -> RouteScores:
+        """The router's scores; files that come along may be documents."""
+        has_documents = bool(files) or bool(self._assistant.index.documents())
+        return self._assistant._router.route(self._message, has_documents)
+
+    @property
+    def _registry(self) -> Registry:
+        return self._assistant.tools.registry
+
+    def _answer_of(self, agent: str, intent: str) -> Answer:
+        """What answers an intent; an agent that names documents has them searched, and no others."""
+        answer = self._assistant.answers.get(agent, {}).get(intent, Answer())
+        if answer.documents:
+            stored = self._assistant.index.documents()
+            self._documents = [item.id for item in stored if item.name in answer.documents]
+        return answer
+
+    def _takes(self, answer: Answer, files: Sequence[Path]) -> bool:
+        """Whether the files are a tool's and not documents."""
+        return bool(files) and answer.tool in self._registry and bool(self._registry[answer.tool].file)
+
+    def _take_in(self, files: Sequence[Path]) -> None:
+        for result in self._assistant.index.ingest(files):
+            if result.error is not None:
+                raise result.error
+
+    def _asks_documents(self, agent: str, answer: Answer, confidence: float) -> bool:
+        """Whether the documents are searched: always, unless another agent is sure of the message."""
+        if not self._assistant.index.documents():
+            return False
+        if answer.tool and asks_how(self._message):
+            return True
+        sure = {"smalltalk": _SURE_OF_SMALLTALK, "help": _SURE_OF_HELP}
+        if agent not in sure and not answer.tool and not answer.reply:
+            return True
+        return confidence <= sure.get(agent, _SURE_OF_TOOL)
+
+    def _belongs_to_documents(self, grounding: Grounding | None, answer: Answer, confidence: float) -> bool:
+        """Whether the documents win over another agent: they hold the answer, or a tool is in doubt."""
+        if answer.tool and (confidence < _LIKELY or asks_how(self._message)):
+            return True
+        if grounding is None or answer.documents:
+            return False
+        return bool(grounding.answerable >= self._assistant._threshold)
+
+    def _run(self, errand: Errand) -> Iterator[Event]:
+        """Calls a tool, or asks for what it still needs."""
+        try:
+            result = self._registry.call(errand.tool, errand.arguments)
+        except MissingArgumentError as asked:
+            yield self._token(asked.question)
+            yield self._done(
+                asked.question, pending=question_of(errand, asked, self._route.agent, self._route.intent)
+            )
+            return
+        self._first_ms = self._first_ms or self._elapsed()
+        yield result
+        yield self._done(result.text, tool=result)
 
     def _ground(self) -> Grounding:
         began = time.perf_counter()
@@ -235,7 +341,10 @@ class _Turn:
         self._first_ms = self._first_ms or self._elapsed()
         return Token(text)
 
-    def _done(self, answer: str, sources: tuple[Source, ...] = (), abstained: bool = False) -> Done:
+    def _done(
+        self, answer: str, sources: tuple[Source, ...] = (), abstained: bool = False,
+        tool: ToolResult | None = None, pending: Pending | None = None,
+    ) -> Done:  # fmt: skip
         total = self._elapsed()
         timings = Timings(self._route_ms, self._retrieve_ms, self._first_ms or total, total, self._tokens)
         return Done(
@@ -243,8 +352,10 @@ class _Turn:
             abstained,
             **asdict(self._route),
             sources=sources,
+            tool=tool,
             timings=timings,
             conversation=self._conversation,
+            pending=pending,
         )
 
     def _elapsed(self) -> float:

@@ -21,6 +21,10 @@ DamsoError
 ├── MessageError
 │   ├── EmptyMessageError
 │   └── MessageTooLongError
+├── ToolError
+│   ├── MissingArgumentError
+│   ├── ToolArgumentError
+│   └── UnknownToolError
 ├── BusyError
 ├── SettingsError
 └── UnsupportedMachineError
@@ -64,14 +68,18 @@ __all__ = [
     "EmptyMessageError",
     "MessageError",
     "MessageTooLongError",
+    "MissingArgumentError",
     "ModelCorruptError",
     "ModelError",
     "ModelMissingError",
     "NewerDatabaseError",
     "SettingsError",
     "StoreError",
+    "ToolArgumentError",
+    "ToolError",
     "TrainingDataError",
     "UnknownAgentError",
+    "UnknownToolError",
     "UnreadableFileError",
     "UnsupportedFormatError",
     "UnsupportedMachineError",
@@ -89,6 +97,32 @@ class EmptyMessageError(MessageError):
 
 class MessageTooLongError(MessageError):
     """The message is over the length limit."""
+
+
+class ToolError(DamsoError):
+    """A tool cannot be called like this."""
+
+
+class UnknownToolError(ToolError):
+    """No tool has that name."""
+
+
+class ToolArgumentError(ToolError):
+    """An argument has a value that the tool does not take."""
+
+
+class MissingArgumentError(ToolError):
+    """The tool needs one more thing, and asks for it.
+
+    Attributes:
+        name: the argument.
+        question: a short question in Korean.
+        answered: how the person's answer joins the message so far; ``{}`` stands for the answer.
+    """
+
+    def __init__(self, name: str, question: str, answered: str = "{}") -> None:
+        super().__init__(question, "")
+        self.name, self.question, self.answered = name, question, answered
 
 
 class BusyError(DamsoError):

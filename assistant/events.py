@@ -82,6 +82,27 @@ class ToolResult:
 
 
 @dataclass(frozen=True)
+class Pending:
+    """A tool's question that the person's next message may answer.
+
+    Attributes:
+        tool: the tool that asked.
+        name: the argument it asked for.
+        message: what was said so far.
+        answered: how the answer joins it; ``{}`` stands for the answer.
+        agent: the agent that asked.
+        intent: its intent.
+    """
+
+    tool: str
+    name: str
+    message: str
+    answered: str
+    agent: str
+    intent: str
+
+
+@dataclass(frozen=True)
 class Timings:
     """Milliseconds since the turn began (`*_ms` of stages are their own duration), and tokens written."""
 
@@ -96,7 +117,8 @@ class Timings:
 class Done:
     """The end of a turn: the whole outcome, as `damso ask --json` prints it.
 
-    ``answer`` replaces whatever was streamed. ``sources`` holds only the spans that the answer cites.
+    ``answer`` replaces whatever was streamed. ``sources`` holds only the spans that the answer cites. ``pending``
+    is there when a tool asked for something.
     """
 
     answer: str
@@ -108,6 +130,7 @@ class Done:
     tool: ToolResult | None = None
     timings: Timings = field(default_factory=Timings)
     conversation: str = ""
+    pending: Pending | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The turn's outcome as plain JSON types."""

@@ -6,13 +6,19 @@ from assistant.grounding import Candidate
 from retrieval.readers import SUPPORTED
 
 NO_DOCUMENTS = "아직 읽은 문서가 없어요. 문서를 넣어 주시면 그 안에서 찾아 답해 드릴게요."
+CANNOT_YET = (
+    "그 일은 아직 할 수 없어요. "
+    "지금은 문서에서 답 찾기, 일정 적기와 알림, 집 기기 상태 적어 두기를 도와드릴 수 있어요."
+)
+NEVER_MIND = "네, 그만둘게요. 다른 일이 있으면 말씀해 주세요."
 FALLBACK_SMALLTALK = "말씀해 주셔서 고마워요. 문서에서 찾고 싶은 것이 있으면 편하게 물어봐 주세요."
 
 _REPLIES = {
     ("help", "usage"): (
         "문서를 넣고 궁금한 점을 그대로 물어보시면 돼요. "
         "문서에 있는 내용만 짧게 답하고 어디에서 찾았는지 함께 보여 드려요. "
-        "문서에 없으면 없다고 말씀드릴게요."
+        "문서에 없으면 없다고 말씀드릴게요. "
+        "‘내일 3시에 회의 잡아 줘’처럼 일정을 적거나, ‘거실 불 켜 줘’처럼 집 기기의 상태를 적어 둘 수도 있어요."
     ),
     ("help", "upload"): (
         "화면 왼쪽의 ‘문서 올리기’에 파일을 끌어 놓거나, 터미널에서 damso ingest 파일이름 이라고 쓰시면 돼요. "
@@ -36,13 +42,22 @@ _REPLIES = {
     ("smalltalk", "about_assistant"): (
         "저는 담소예요. 인터넷 없이 이 컴퓨터 안에서, 넣어 주신 문서를 읽고 답해 드리는 도우미예요."
     ),
-    ("out_of_scope", ""): "무슨 말씀인지 잘 모르겠어요. 궁금한 점을 조금 더 풀어서 적어 주시겠어요?",
+}
+_OUT_OF_SCOPE = {
+    "": "무슨 말씀인지 잘 모르겠어요. 궁금한 점을 조금 더 풀어서 적어 주시겠어요?",
+    "contact": "전화나 메시지는 보낼 수 없어요. 담소는 이 컴퓨터 안에서만 움직여요.",
+    "order": "주문이나 예약, 결제는 할 수 없어요. 담소는 이 컴퓨터 안에서만 움직여요.",
+    "lookup": "인터넷에 연결하지 않아서 날씨나 뉴스 같은 바깥 소식은 알 수 없어요.",
+    "media": "음악이나 영상을 틀거나 다른 앱을 다루지는 못해요.",
+    "create": "번역, 글쓰기, 그림, 계산은 아직 할 수 없어요. 문서에서 답을 찾는 일을 도와드릴게요.",
 }
 
 
 def reply_for(agent: str, intent: str) -> str | None:
     """The fixed reply of an agent's intent, or None when an answer has to be written."""
-    return _REPLIES.get((agent, intent if agent != "out_of_scope" else ""))
+    if agent == "out_of_scope":
+        return _OUT_OF_SCOPE.get(intent, _OUT_OF_SCOPE[""])
+    return _REPLIES.get((agent, intent))
 
 
 def not_found(nearest: Candidate | None) -> str:

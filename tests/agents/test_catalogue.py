@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.catalogue import load_agent, load_catalogue
+from agents.catalogue import Answer, describe_agent, describe_catalogue, load_agent, load_catalogue
 from agents.errors import CatalogueError
 
 TOML = """name = "{name}"
@@ -89,12 +89,65 @@ def test_an_empty_catalogue(tmp_path: Path) -> None:
         load_catalogue(tmp_path / "nowhere")
 
 
+SHIPPED = "audio documents help home iot out_of_scope schedule smalltalk video vision".split()
+
+
 def test_the_shipped_catalogue_has_sixty_lines_an_intent() -> None:
     agents = load_catalogue()
-    assert [agent.name for agent in agents] == ["documents", "help", "smalltalk"]
+    assert [agent.name for agent in agents] == SHIPPED
     for agent in agents:
         counts = Counter(line.intent for line in agent.utterances)
-        assert min(counts.values()) >= 60, agent.name
+        # What is out of scope needs telling apart as a whole, not by its kinds.
+        assert min(counts.values()) >= (48 if agent.name == "out_of_scope" else 60), agent.name
+        held_out = Counter(line.intent for line in agent.utterances if line.split == "test")
+        assert min(held_out[intent] for intent in agent.intents) >= 10, agent.name
+
+
+def test_the_tool_agents_name_a_tool_for_every_intent() -> None:
+    for agent in describe_catalogue():
+        tools = [agent.answers[intent].tool for intent in agent.intents]
+        named = agent.name not in ("documents", "help", "smalltalk", "out_of_scope")
+        assert all(tools) if named else not any(tools), agent.name
+        assert agent.utterances == ()
+
+
+ANSWERS = """name = "mail"
+title = "우편"
+description = "우편을 도와 드립니다."
+{top}
+[[intents]]
+name = "send"
+description = "보냅니다."
+{first}
+[[intents]]
+name = "receive"
+description = "받습니다."
+"""
+
+
+def test_an_intent_says_what_answers_it_and_the_agent_for_the_rest(tmp_path: Path) -> None:
+    toml = ANSWERS.format(top='reply = "우체국에 물어보세요."', first='tool = "send_mail"')
+    answers = describe_agent(write(tmp_path, toml=toml)).answers
+    assert answers == {"send": Answer(tool="send_mail"), "receive": Answer(reply="우체국에 물어보세요.")}
+
+
+@pytest.mark.parametrize(
+    ("top", "first", "expected"),
+    [
+        ('tool = "a"\nreply = "b"', "", "가운데 하나만"),
+        ("", "documents = []", "문서 이름의 목록"),
+        ("", 'documents = "휴가.md"', "agent.toml 8번째 줄"),
+        ("", "tool = 3", "'tool'"),
+    ],
+)
+def test_malformed_answers_name_the_file(tmp_path: Path, top: str, first: str, expected: str) -> None:
+    with pytest.raises(CatalogueError, match=expected):
+        load_agent(write(tmp_path, toml=ANSWERS.format(top=top, first=first)))
+
+
+def test_a_duplicate_intent_is_named_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="agent.toml 8번째 줄: 의도 'send'"):
+        load_agent(write(tmp_path, toml=TOML.format(name="mail", second="send")))
 
 
 def test_no_utterance_is_in_two_agents_and_every_split_is_used() -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,11 @@ class CopyingAssistant:
         self.ended = threading.Event()
 
     @classmethod
-    def open(cls, settings: Settings) -> CopyingAssistant:
-        return cls(settings)
+    def open(cls, settings: Settings, folder: Path | None = None) -> CopyingAssistant:
+        return cls(replace(settings, home=folder or settings.home))
+
+    def reminders(self) -> list[str]:
+        return []
 
     def __enter__(self) -> CopyingAssistant:
         return self

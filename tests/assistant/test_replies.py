@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 from agents.catalogue import load_catalogue
-from assistant.replies import FALLBACK_SMALLTALK, NO_DOCUMENTS, not_found, reply_for
+from assistant.replies import CANNOT_YET, FALLBACK_SMALLTALK, NEVER_MIND, NO_DOCUMENTS, not_found, reply_for
 from compression.language.endings import is_polite
 from retrieval.readers import SUPPORTED
 from tests.assistant.turn import candidate
@@ -24,12 +24,14 @@ def test_every_question_about_damso_itself_has_a_fixed_reply() -> None:
 def test_what_has_to_be_written_has_no_fixed_reply() -> None:
     assert reply_for("documents", "ask_fact") is None
     assert reply_for("smalltalk", "feeling") is None
+    assert reply_for("out_of_scope", "order") != reply_for("out_of_scope", "gibberish")
     assert reply_for("out_of_scope", "gibberish") == reply_for("out_of_scope", "") is not None
 
 
 def test_fixed_replies_are_polite() -> None:
     found = [reply_for(agent.name, intent) for agent in load_catalogue() for intent in agent.intents]
-    for reply in (*filter(None, found), NO_DOCUMENTS, FALLBACK_SMALLTALK, not_found(None)):
+    fixed = (NO_DOCUMENTS, CANNOT_YET, NEVER_MIND, FALLBACK_SMALLTALK, not_found(None))
+    for reply in (*filter(None, found), *fixed):
         assert is_polite(sentences(reply)[-1]), reply
 
 
