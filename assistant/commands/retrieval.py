@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 
 class Half(StrEnum):
-    """Halves of the questions, by a hash of their ids."""
+    """Halves of the questions by a hash of their ids, or those the encoder was not trained on."""
 
     all = "all"
     tuning = "tuning"
     held_out = "held-out"
+    unseen = "unseen"
 
 
 def retrieval(
@@ -47,18 +48,20 @@ def retrieval(
         bool,
         typer.Option("--article-level", help="구절(12#3)을 그 문서(12)로 쳐서 재요. --data에서는 늘 그래요."),
     ] = False,
-    half: Annotated[Half, typer.Option(help="질문의 절반만 써요.")] = Half.all,
+    half: Annotated[
+        Half, typer.Option(help="질문의 절반만, 또는 인코더가 배우지 않은 질문만(unseen) 써요.")
+    ] = Half.all,
     as_json: Annotated[bool, typer.Option("--json", help="표 없이 JSON 하나로 출력해요.")] = False,
 ) -> None:
     """MIRACL 형식의 질문과 관련도로 네 가지 검색의 nDCG@10과 R@100을 재요."""
     from agents.encoder import Encoder
-    from assistant.evaluation.retrieval import eojeol_index, evaluate, fill, half_of
+    from assistant.evaluation.retrieval import eojeol_index, evaluate, fill, half_of, unseen
     from assistant.evaluation.runs import claim
     from retrieval.index import Index
 
-    judged, texts, name = _chosen(questions, qrels, corpus, data, articles)
+    judged, texts, name = _chosen(questions, qrels, corpus, data, articles, half)
     claim(out / "run.json", {"corpus": name})
-    judged = half_of(judged, half.value)
+    judged = unseen(judged, data) if half is Half.unseen and data else half_of(judged, half.value)
     with Index.open(out / "index", Encoder.load()) as index:
         with _bar("문서", articles if data else None) as step:
             unreadable = fill(index, texts, step)
@@ -76,11 +79,20 @@ def retrieval(
 
 
 def _chosen(
-    questions: Path | None, qrels: Path | None, corpus: Path | None, data: Path | None, articles: int
+    questions: Path | None,
+    qrels: Path | None,
+    corpus: Path | None,
+    data: Path | None,
+    articles: int,
+    half: Half,
 ) -> tuple[Judged, Iterable[Text], str]:
     """Questions, documents and a name for them, from files or from the training data."""
     from assistant.evaluation.retrieval import kowiki, kowiki_judged, read_corpus, read_judged
 
+    if half is Half.unseen and data is None:
+        raise SettingsError(
+            "--half unseen은 --data와 함께만 쓸 수 있어요.", "--data로 학습 자료 폴더를 알려 주세요."
+        )
     files = [path for path in (questions, qrels, corpus) if path is not None]
     if (data is None) == (not files) or (files and len(files) < 3):
         raise SettingsError(

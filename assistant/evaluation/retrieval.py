@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from agents.corpus import questions as trained_questions
 from assistant.errors import TrainingDataError
 from assistant.evaluation.metrics import ndcg, recall
 from compression.language.corpus import is_held_out, read_jsonl
@@ -136,6 +137,17 @@ def half_of(judged: Judged, half: str) -> Judged:
     if half == "all":
         return judged
     kept = {key: q for key, q in judged.questions.items() if is_held_out(key, 50) == (half == "held-out")}
+    return Judged(kept, {key: judged.gains[key] for key in kept})
+
+
+def unseen(judged: Judged, data: Path) -> Judged:
+    """The questions that the embedded encoder was not trained on.
+
+    It learns from MIRACL's questions and articles, except for those that stand among the held-out questions of TyDi QA,
+    so on all others the dense and the fused row are flattered.
+    """
+    held_out = {question.text for question in trained_questions(data) if question.held_out}
+    kept = {key: text for key, text in judged.questions.items() if text in held_out}
     return Judged(kept, {key: judged.gains[key] for key in kept})
 
 

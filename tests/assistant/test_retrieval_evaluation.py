@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agents.corpus import Question
 from assistant import cli
 from assistant.errors import TrainingDataError
 from assistant.evaluation import retrieval
@@ -21,6 +22,7 @@ from assistant.evaluation.retrieval import (
     kowiki,
     read_corpus,
     read_judged,
+    unseen,
 )
 from retrieval.index import Index
 from tests.retrieval.hashing_encoder import HashingEncoder
@@ -110,6 +112,12 @@ def test_halves_are_disjoint_and_whole() -> None:
     halves = [set(half_of(many, half).questions) for half in ("tuning", "held-out")]
     assert not halves[0] & halves[1] and len(halves[0] | halves[1]) == 200 and 70 < len(halves[0]) < 130
     assert half_of(many, "all") == many
+
+
+def test_unseen_questions_are_those_held_out_from_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [Question(JUDGED.questions["q1"], "", 0, True), Question(JUDGED.questions["q2"], "", 0, False)]
+    monkeypatch.setattr(retrieval, "trained_questions", lambda data: asked)
+    assert set(unseen(JUDGED, Path()).questions) == {"q1"}
 
 
 def test_relevant_articles_come_first_and_judged_ones_next(
