@@ -97,6 +97,8 @@ class Trainer:
 
     def learn(self, lists: Sequence[List], schedule: Schedule, label: str) -> None:
         """One stage: AdamW, a warm-up and a linear decay, bfloat16; at its end the weights' running mean."""
+        if not lists:
+            return
         optimizer = torch.optim.AdamW(self._groups(schedule), lr=schedule.rate, betas=(0.9, 0.98))
         steps = max(1, int(len(lists) * schedule.epochs / schedule.batch))
         rate = torch.optim.lr_scheduler.LambdaLR(
