@@ -21,7 +21,7 @@ from assistant.events import ToolResult
 
 Function = Callable[..., "str | ToolResult"]
 Fill = Callable[[str, datetime], Mapping[str, Any]]
-_ARGUMENT = re.compile(r"^\s{4,8}\*{0,2}(\w+)(?: \([^)]*\))?: (.+(?:\n\s{9,}.+)*)", re.MULTILINE)
+_ARGUMENT = re.compile(r"^ {4}\*{0,2}(\w+)(?: \([^)]*\))?: (.+(?:\n {5,}.+)*)", re.MULTILINE)
 
 
 def _nothing(text: str, now: datetime) -> Mapping[str, Any]:

@@ -82,7 +82,7 @@ def test_what_cannot_be_done_is_one_message(
     ("file", "content", "expected"),
     [
         ("utterances.tsv", "borrow\t책\nborrow 소설\n".encode(), "utterances.tsv 2번째 줄"),
-        ("utterances.tsv", "borrow\t책\n".encode() + "find\t책\n".encode("cp949"), "2번째 줄: UTF-8"),
+        ("utterances.tsv", "borrow\t책\n".encode() + "find\t대출\n".encode("cp949"), "2번째 줄: UTF-8"),
         ("agent.toml", b'name = "librarian"\ntitle = "a"\ndescription = "b"\n', "둘 이상"),
     ],
 )
