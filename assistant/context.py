@@ -22,7 +22,8 @@ class Context:
     """What earlier turns lend to a question.
 
     Attributes:
-        carried: topic words of earlier questions, the latest first; empty at the start of a conversation.
+        carried: topic words of earlier questions, the latest first; empty at the start of a conversation. What the
+            answer before asked back comes first: "네, 5년째예요" says nothing without it.
         question: the question before, for the prompt; empty unless this one leans on it.
         documents: ids of the documents cited last.
         cited: document id and start of the sentences cited last; they are less likely to answer another question.
@@ -44,7 +45,7 @@ def context_of(message: str, earlier: Sequence[Message]) -> Context:
     questions = [m.text for m in earlier if m.role == "user"][::-1]
     if not questions:
         return Context()
-    carried: list[str] = []
+    carried = list(topic_terms(_asked_back(earlier[-1])))
     for question in questions[:_LOOK_BACK]:
         carried += topic_terms(question)
         if not leans_on_earlier(question):
@@ -57,3 +58,10 @@ def context_of(message: str, earlier: Sequence[Message]) -> Context:
     leans = leans_on_earlier(message)
     topic = tuple(dict.fromkeys(carried))
     return Context(topic, questions[0] if leans else "", documents, cited)
+
+
+def _asked_back(last: Message) -> str:
+    """The question at the end of an answer that rests on a document."""
+    if last.role != "assistant" or not (last.outcome or {}).get("sources") or not last.text.rstrip().endswith("?"):
+        return ""
+    return re.split(r"(?<=[.!?])\s", last.text.strip())[-1]

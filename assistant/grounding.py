@@ -1,9 +1,10 @@
 """Which sentences of the found passages answer a question, and whether any does: the evidence gate.
 
 Two stages choose among the sentences of the best passages, or none of them. A conditional logit over overlaps scores
-every sentence; the reader (`assistant.reading`) reads the best dozen together with the question. What is left of the
-probability for "none of them" is the gate. Both are fitted by `assistant.evaluation.gate`. The language model does not
-decide about abstaining.
+every sentence; the reader (`assistant.reading`) reads the best dozen together with the question. The probability of the
+sentence that would be the answer is the gate: to doubt whether there is an answer and to doubt which one it is are both
+reasons to abstain. Both stages are fitted by `assistant.evaluation.gate`. The language model does not decide about
+abstaining.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Grounding:
 
     Attributes:
         candidates: sentences, best first.
-        answerable: probability that one of them answers, in [0, 1].
+        answerable: probability that the best of them answers, in [0, 1]; sentences that say the same count together.
     """
 
     candidates: tuple[Candidate, ...]
@@ -466,4 +467,9 @@ def ground(
         for c in scored(question, candidates, gate, lexicon)
     ]
     found.sort(key=lambda c: -c.probability)
-    return Grounding(tuple(found), sum(c.probability for c in found))
+    return Grounding(tuple(found), min(1.0, sum(c.probability for c in found if _same_text(c, found[0]))))
+
+
+def _same_text(one: Candidate, other: Candidate) -> bool:
+    """Whether two sentences are the same but for white space: two versions of a document share most of theirs."""
+    return one.text.split() == other.text.split()

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from assistant.reading import MODEL, VECTORS, Packed
-from compression.reading.model import ReaderModel
-from compression.reading.vectors import MORPHEMES, save_vectors
+from assistant.reading import Packed
+from compression.reading.model import ReaderModel, Readers
+from compression.reading.vectors import MORPHEMES
 
 Floats = NDArray[np.float32]
 _ARRAYS = ("morphemes", "tags", "forms", "segments", "positions", "weights")
@@ -129,11 +129,6 @@ class Trainer:
         self.model.eval()
         return [self.model(*self._collated([item], None)[0][:-1]).numpy() for item in lists]
 
-    def export(self, folder: Path) -> None:
-        """Writes the files of `assistant.reading.Reader`."""
-        export_reader(self.model, self._table.shape[1], folder / MODEL)
-        save_vectors(self._table[:-1].numpy(), folder / VECTORS)
-
     def _groups(self, schedule: Schedule) -> list[dict[str, Any]]:
         """Matrices decay; norms, biases and the start of the metric do not, and the metric learns slowly."""
         named = [(n, p) for n, p in self.model.named_parameters() if n != "metric.weight"]
@@ -229,11 +224,11 @@ def _loss(scores: Tensor, right: Tensor, sizes: list[int]) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def export_reader(model: ReaderModel, dimension: int, path: Path) -> None:
-    """Writes a reader for one question at a time as ONNX, all axes free but the widths."""
+def export_readers(models: Sequence[ReaderModel], path: Path) -> None:
+    """Writes readers as one ONNX graph that averages their scores, for one question at a time."""
     import warnings
 
-    rows, length, features = 3, 16, len(model.mean)
+    rows, length, dimension, features = 3, 16, models[0].metric.in_features, len(models[0].mean)
     whole = torch.ones(rows, length, dtype=torch.int64)
     inputs = (
         torch.rand(rows, length, dimension), whole, whole, whole, whole, torch.rand(rows, length),
@@ -248,7 +243,7 @@ def export_reader(model: ReaderModel, dimension: int, path: Path) -> None:
             "ignore"
         )  # torch would rather be asked for its new exporter, which needs onnxscript
         torch.onnx.export(
-            model.eval(),
+            Readers(models).eval(),
             inputs,
             str(path),
             input_names=names,

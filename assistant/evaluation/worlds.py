@@ -2,12 +2,14 @@
 
 Encyclopedia and public-service texts come from the training data; a part of their passages is left out, so that
 the questions about them become near misses: the same topic is there, the answer is not. The collections under
-``data/`` were written for this project; each is also asked with half of its documents missing.
+``data/`` were written for this project; each is also asked with half of its documents missing, and with a third of
+the sentences that answer struck out, which makes the nearest misses there are.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from compression.language.grounded import welfare_programmes, welfare_questions
 
 _LEFT_OUT = 0.3
 _QUESTIONS_A_TITLE = 45
+_BARE_MARKER = re.compile(r"^[ \t]*(?:[-*•]|\d+[.)])[ \t]*\n", re.MULTILINE)
+_STILL_ASKED = 0.25
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 
 
 def _safe(name: str) -> str:
@@ -88,11 +93,38 @@ def _halves(world: Collection, rng: random.Random) -> Iterator[Collection]:
         yield Collection(world.name, documents, tuple(rng.sample(questions, k=len(questions) // 2)))
 
 
+def _struck(world: Collection, rng: random.Random) -> Iterator[Collection]:
+    """Three times the collection without a third of the sentences that answer; some of the others are still asked."""
+    answers = sorted({answer for asked in world.questions for answer in asked.answers})
+    rng.shuffle(answers)
+    for part in range(3):
+        documents = dict(world.documents)
+        gone = {answer for answer in answers[part::3] if _strike(documents, answer)}
+        questions = [
+            Asked(a.question, (), a.document, a.history) if gone.issuperset(a.answers) else a
+            for a in world.questions
+            if a.answers and (gone.issuperset(a.answers) or rng.random() < _STILL_ASKED)
+        ]
+        yield Collection(world.name, documents, tuple(questions))
+
+
+def _strike(documents: dict[str, str], answer: str) -> bool:
+    """Takes the sentences that hold an answer out of all documents; whether there was one."""
+    found = False
+    for name, text in documents.items():
+        while (at := text.find(answer)) >= 0:
+            begin = max((match.end() for match in _SENTENCE_END.finditer(text, 0, at)), default=0)
+            end = _SENTENCE_END.search(text, at + len(answer))
+            text, found = text[:begin] + (text[end.start() :] if end else ""), True
+        documents[name] = _BARE_MARKER.sub("", text)
+    return found
+
+
 def worlds(data: Path, seed: int) -> list[Collection]:
     """All collections to fit on, in random order."""
     rng = random.Random(seed)
     made = [*_korquad_worlds(data, rng), *_tydiqa_worlds(data, rng), *_welfare_worlds(data, rng)]
     for world in (*question_collections(), *dialogue_collections("train")):
-        made += _halves(world, rng)
+        made += [*_halves(world, rng), *_struck(world, rng)]
     rng.shuffle(made)
     return made

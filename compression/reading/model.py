@@ -9,6 +9,8 @@ each other, because the best of a list is easier to see than a good one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -173,3 +175,15 @@ class ReaderModel(nn.Module):
 def _mean(x: Tensor, part: Tensor) -> Tensor:
     weight = part.to(x.dtype)
     return (x * weight[..., None]).sum(1) / weight.sum(1, keepdim=True).clamp(min=1)
+
+
+class Readers(nn.Module):
+    """Several readers' mean score (a deep ensemble; Lakshminarayanan et al., 2017), of one question's candidates."""
+
+    def __init__(self, readers: Sequence[ReaderModel]) -> None:
+        super().__init__()
+        self.readers = nn.ModuleList(readers)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """`ReaderModel.forward` without ``places``: float [rows]."""
+        return torch.stack([reader(*inputs) for reader in self.readers]).mean(0)

@@ -68,3 +68,18 @@ def test_what_was_just_cited_is_known_unless_the_same_is_asked_again() -> None:
     earlier = [said("책은 몇 권까지 빌려요?"), Message("assistant", "5권입니다.", outcome, 0.0)]
     assert context_of("늦으면요?", earlier).cited == {("d1", 12)}
     assert context_of(" 책은 몇 권까지 빌려요?", earlier).cited == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("reply", "sources", "carried"),
+    [
+        ("1년 이상 다니면 됩니다. 고용보험에는 드셨나요?", ["d1"], True),
+        ("고용보험에 들면 됩니다.", ["d1"], False),
+        ("고용보험에는 드셨나요?", [], False),
+    ],
+)
+def test_what_an_answer_asked_back_is_carried(reply: str, sources: list[str], carried: bool) -> None:
+    outcome = {"sources": [{"document_id": document} for document in sources]}
+    earlier = [said("육아휴직 급여를 받을 수 있나요?"), Message("assistant", reply, outcome, 0.0)]
+    found = context_of("네, 5년째예요", earlier).carried
+    assert ("보험" in " ".join(found)) is carried and "다니" not in found

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,19 @@ def test_a_sentence_that_was_just_said_counts_less(library: Index, encoder: Enco
     again = ground(question, hits, gate, library, encoder, said)
     (same,) = (c for c in again.candidates if c.text == fresh.text)
     assert same.probability == pytest.approx(0.4 * fresh.probability)
+
+
+def test_a_second_version_of_a_document_takes_no_confidence_away(
+    library: Index, encoder: Encoder, gate: Gate
+) -> None:
+    question, hits = look_up("책은 한 번에 몇 권까지 빌릴 수 있나요?", Context(), library, encoder)
+    copies = [
+        replace(hit, passage=replace(hit.passage, document_id="copy", document="도서관 (2).md"))
+        for hit in hits
+    ]
+    once = ground(question, hits, gate, library, encoder)
+    twice = ground(question, [*hits, *copies], gate, library, encoder)
+    assert twice.candidates[0].probability < 0.7 * once.answerable < twice.answerable
 
 
 def test_nothing_found_is_nothing_to_answer_from(library: Index, encoder: Encoder, gate: Gate) -> None:
