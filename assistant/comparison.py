@@ -25,6 +25,7 @@ from assistant.comparison_report import write_report
 from assistant.engine.engine import Engine, GenerationOptions
 from assistant.engine.sampler import Floats
 from assistant.evaluation.metrics import f1, faithfulness, rouge_l, sacre_bleu
+from compression.errors import ModelError
 from compression.language.compress import Method, compress
 from compression.language.corpus import articles, is_prose
 from compression.language.export import export
@@ -32,6 +33,9 @@ from compression.language.grounded import Turn, answer_text, natural_turns
 from compression.language.grounded_scores import held_out_turns, labelled_prompt, mean_scores
 from compression.language.prompt import prompt_text
 from compression.language.recovery import Recovery, Tuning, tune_checkpoint
+from compression.language.source import open_tokenizer
+from compression.language.tensors import full_disk_explained
+from compression.language.weights import Checkpoint
 
 RECIPES = ("svd", "svd+full", "svd+lora", "whitened", "whitened+full", "whitened+lora")
 """Method of compression, and what is tuned after it."""
@@ -95,10 +99,12 @@ def compare(source: Path, data: Path, out: Path, plan: Plan) -> list[dict[str, A
         ``grounded_f1``, ``rouge_l``, ``sacrebleu``, ``faithfulness``, ``decode_tokens_per_s``.
 
     Raises:
-        ModelError: the source cannot be used, or the disk is full.
+        ModelError: the source cannot be used, the folder holds another model's figures, or the disk is full.
         TrainingDataError: the data folder lacks a file.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    with full_disk_explained():
+        out.mkdir(parents=True, exist_ok=True)
+        _claim(out, source)
     jobs = [(keep, recipe, bits) for keep, recipe in plan.models() for bits in plan.bits]
     held: Held | None = None
     rows = []
@@ -112,6 +118,22 @@ def compare(source: Path, data: Path, out: Path, plan: Plan) -> list[dict[str, A
         rows.append(json.loads(file.read_text(encoding="utf-8")))
     write_report(out, rows, {"source": source.name, **asdict(plan)})
     return [{key: value for key, value in row.items() if key != "answers"} for row in rows]
+
+
+def _claim(out: Path, source: Path) -> None:
+    """Keeps figures of two models apart: they stand under the same names.
+
+    Raises:
+        ModelError: the folder belongs to another model.
+    """
+    checkpoint = Checkpoint(source)
+    files = [(file.name, file.stat().st_size) for file in checkpoint.files]
+    about = json.dumps({"config": checkpoint.config, "files": files}, sort_keys=True)
+    file = out / "source.json"
+    if not file.is_file():
+        _write_text(file, about)
+    elif file.read_text(encoding="utf-8") != about:
+        raise ModelError("이 폴더에는 다른 모델의 결과가 있어요.", "--out으로 다른 폴더를 알려 주세요.")
 
 
 def measure(checkpoint: Path, out: Path, bits: int, held: Held) -> dict[str, Any]:
@@ -218,7 +240,7 @@ def _calibration(source: Path, data: Path, out: Path) -> Path:
         prose = (article.text[:800] for article in articles(data, 1) if is_prose(article.text[:1500]))
         turns = [turn for turn in natural_turns(data, (), rng) if turn.answer_index is not None]
         rng.shuffle(turns)
-        tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+        tokenizer = open_tokenizer(source)
         _write_text(file, _mixed(prose, turns, tokenizer))
     return file
 
@@ -243,8 +265,9 @@ def _held_out(data: Path, turns: int) -> Held:
 
 
 def _write(file: Path, figures: dict[str, Any]) -> None:
-    file.parent.mkdir(exist_ok=True)
-    _write_text(file, json.dumps(figures, ensure_ascii=False, indent=1) + "\n")
+    with full_disk_explained():
+        file.parent.mkdir(exist_ok=True)
+        _write_text(file, json.dumps(figures, ensure_ascii=False, indent=1) + "\n")
 
 
 def _write_text(file: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from compression.language import examples as ex
 from compression.language.corpus import articles, split_sentences
 from compression.language.grounded import natural_turns
 from compression.language.prompt import Evidence
+from compression.language.source import open_tokenizer
 from compression.language.tensors import full_disk_explained, write_tensors
 from compression.language.weights import Checkpoint
 from compression.study_report import write_report
@@ -198,11 +200,12 @@ def _frugal_allocator() -> Iterator[None]:
 
 def _batches(checkpoint: Path, data: Path, out: Path, budget: Budget) -> Path:
     """The file with all variants' batches: reading the data would count as their memory."""
-    about = {"steps": str(budget.steps), "batch_tokens": str(budget.batch_tokens), "seed": str(budget.seed)}
-    file = out / ("batches-" + "-".join(about.values()) + ".safetensors")
+    tokenizer = open_tokenizer(checkpoint)
+    # Another model's tokens are not this one's.
+    words = sha256((checkpoint / "tokenizer.json").read_bytes()).hexdigest()[:8]
+    file = out / f"batches-{budget.steps}-{budget.batch_tokens}-{budget.seed}-{words}.safetensors"
     if file.is_file():
         return file
-    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
     # Fast variants do more than ``steps`` in full tuning's time; then the batches come round again.
     train = itertools.islice(_stream(data, tokenizer, budget.batch_tokens, budget.seed, False), budget.steps)
     held_out = _rows(_stream(data, tokenizer, budget.batch_tokens, 0, True))

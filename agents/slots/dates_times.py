@@ -11,6 +11,7 @@ Lunar holidays (설날, 추석) are not read. Ambiguity is settled thus:
 * ``초``, ``중순``, ``말`` of a month are days 1–10, 11–20 and 21 to the end. ``둘째 주 월요일`` is the second Monday.
 * An hour without 오전 or 오후: 1–6 is in the afternoon, 7–11 in the morning unless that has passed today, 12 is noon.
   Someone who wants to be woken (``early``) means the morning from 4 on. 13–24 and 0 are as written.
+* A day that no calendar has (2월 30일) is no day: it is kept in the person's words for whoever asks again.
 * 밤 12시 and 자정 are the midnight that ends the day named; 밤 1–4시 are the hours after it. 0시 and 새벽 12시
   begin the day named.
 * ``3시 15분 전`` is 2:45. ``하루 전`` lies before now; how long before an event is for `agents.slots.schedule`.
@@ -36,14 +37,25 @@ _FIXED_DAYS = {
 }  # fmt: skip
 _NEAR_DAYS = {
     "그끄저께": -3, "그저께": -2, "그제": -2, "엊그제": -2, "어저께": -1, "어제": -1, "오늘": 0, "금일": 0,
-    "내일모레": 2, "낼모레": 2, "내일": 1, "명일": 1, "모레": 2, "그글피": 4, "글피": 3,
+    "내일모레": 2, "내일 모레": 2, "낼모레": 2, "낼 모레": 2, "내일": 1, "명일": 1, "모레": 2, "그글피": 4, "글피": 3,
 }  # fmt: skip
 _DAY_COUNTS = {
     "하루": 1, "이틀": 2, "사흘": 3, "나흘": 4, "닷새": 5, "엿새": 6, "이레": 7, "여드레": 8, "아흐레": 9,
     "열흘": 10, "보름": 15,
 }  # fmt: skip
-_WEEKS = {"지지난": -2, "지난": -1, "저번": -1, "이번": 0, "금": 0, "다다음": 2, "다음": 1, "담": 1}
-_MONTHS = {"지지난": -2, "지난": -1, "저번": -1, "이번": 0, "이": 0, "다다음": 2, "다음": 1, "담": 1, "내": 1}
+_WEEKS = {
+    "지지난": -2,
+    "지난": -1,
+    "저번": -1,
+    "이번": 0,
+    "요번": 0,
+    "금": 0,
+    "다다음": 2,
+    "다음": 1,
+    "담": 1,
+}
+_MONTHS = {"지지난": -2, "지난": -1, "저번": -1, "이번": 0, "요번": 0, "이": 0, "다다음": 2, "다음": 1,
+           "담": 1, "내": 1}  # fmt: skip
 _YEARS = {"재작년": -2, "작년": -1, "올해": 0, "금년": 0, "내년": 1, "내후년": 2, "후년": 2}
 _ORDINALS = {"첫": 1, "첫째": 1, "첫번째": 1, "둘째": 2, "두번째": 2, "셋째": 3, "세번째": 3, "넷째": 4,
              "네번째": 4, "다섯째": 5, "다섯번째": 5, "마지막": -1}  # fmt: skip
@@ -62,10 +74,15 @@ _RELATIVE_YEAR = f"(?P<which>{'|'.join(sorted(_YEARS, key=len, reverse=True))})"
 _WHICH_MONTH = f"(?P<which>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})\\s?달"
 _WHICH_WEEK = f"(?P<which>{'|'.join(sorted(_WEEKS, key=len, reverse=True))})\\s?주"
 _WEEKDAY = f"(?P<weekday>[{_WEEKDAYS}])(?:요일|욜)"
+# 월수금, 월·수·금요일, 월요일이랑 수요일.
+_SEVERAL = (
+    f"(?P<weekdays>[{_WEEKDAYS}](?:\\s?[,·/]?\\s?[{_WEEKDAYS}])+(?:요일|욜)?"
+    f"|[{_WEEKDAYS}](?:요일|욜)(?:(?:이?랑|하고|[와과,·])?\\s?[{_WEEKDAYS}](?:요일|욜))+)(?=에|마다|\\s|$|[,.])"
+)
 _ORDINAL = (
     r"(?P<nth>첫째|첫\s?번째|첫|둘째|두\s?번째|셋째|세\s?번째|넷째|네\s?번째|다섯째|다섯\s?번째|마지막)"
 )
-_THIRD = r"(?P<third>초순|초|중순|하순|말일|말)(?![가-힣]*고)"
+_THIRD = r"(?P<third>초순|초|중순|하순|말일|말)(?=$|[^가-힣]|에|의|쯤|께|경|부터|까지|로|으로|이|은|엔)"
 _HOUR = f"(?P<hour>\\d{{1,2}}|{NATIVE}|이십[일이삼사]?|십[일이삼사오육칠팔구]?|영)"
 
 
@@ -77,8 +94,11 @@ class When:
         first: the first day; None when only a time was said.
         last: the last day; equal to ``first`` for a single day.
         time: the time of day, or None.
-        repeat: ``daily``, ``weekdays``, ``weekly``, ``biweekly``, ``monthly``, ``yearly``, or empty.
+        repeat: ``daily``, ``weekdays``, ``weekly``, ``biweekly``, ``monthly``, ``month_end``, ``yearly``, ``daily:2``
+            (every second day), ``weekly:0,2`` (Mondays and Wednesdays), or empty.
         part: 오전, 저녁 … as said, when there is no hour to go with it.
+        open_half: whether the hour was said without 오전 or 오후, which were then settled by rule.
+        unreal: a day that no calendar has, as said, when no other was named.
         start: first character of the expression in the text.
         end: one past its last character.
     """
@@ -88,6 +108,8 @@ class When:
     time: time | None = None
     repeat: str = ""
     part: str = ""
+    open_half: bool = False
+    unreal: str = ""
     start: int = 0
     end: int = 0
 
@@ -108,7 +130,10 @@ class When:
 
 @dataclass(frozen=True)
 class _Piece:
-    """One expression; ``open_hour`` waits for 오전 or 오후, ``loose`` for a span to lie in."""
+    """One expression; ``open_hour`` waits for 오전 or 오후, ``loose`` for a span to lie in.
+
+    ``guessed`` says that the hour had neither, ``unreal`` holds a day that does not exist.
+    """
 
     start: int = 0
     end: int = 0
@@ -120,6 +145,8 @@ class _Piece:
     part: str = ""
     repeat: str = ""
     loose: str = ""
+    guessed: bool = False
+    unreal: str = ""
 
     @property
     def dated(self) -> bool:
@@ -187,6 +214,8 @@ def _joined(pieces: list[_Piece]) -> When:
         time=clock.time if clock else None,
         repeat=next((piece.repeat for piece in pieces if piece.repeat), ""),
         part="" if clock else next((piece.part for piece in pieces if piece.part), ""),
+        open_half=clock is not None and clock.guessed,
+        unreal="" if days else next((piece.unreal for piece in pieces if piece.unreal), ""),
         start=pieces[0].start if pieces else 0,
         end=pieces[-1].end if pieces else 0,
     )
@@ -253,7 +282,9 @@ def _with_half(piece: _Piece, part: str, day: date | None, now: datetime, early:
         hour += 12
     elif hour < 12 and not early and (day is None or day == now.date()):
         hour += 12 if time(hour, minute) <= now.time() < time(hour + 12, minute) else 0
-    return replace(piece, time=time(hour, minute), open_hour=False, next_day=next_day)
+    return replace(
+        piece, time=time(hour, minute), open_hour=False, next_day=next_day, guessed=not part and hour != 12
+    )
 
 
 def _inside(piece: _Piece, span: _Piece) -> _Piece:
@@ -275,6 +306,11 @@ def _number(text: str) -> int:
 
 def _day(day: date | None, **fields: str) -> _Piece | None:
     return None if day is None else _Piece(first=day, last=day, **fields)  # type: ignore[arg-type]
+
+
+def _day_of_month(match: re.Match[str], day: date | None) -> _Piece | None:
+    """A day of a named month; one that the month does not have is remembered as it was said."""
+    return _day(day) or _Piece(unreal=match[0].strip())
 
 
 def _span(first: date, last: date) -> _Piece:
@@ -327,13 +363,15 @@ def _nth_weekday(month: date, nth: str, weekday: int) -> date | None:
 
 def _full_date(match: re.Match[str], now: datetime) -> _Piece | None:
     year = _number(match["year"])
-    return _day(_date(year + 2000 if year < 100 else year, _number(match["month"]), _number(match["day"])))
+    found = _date(year + 2000 if year < 100 else year, _number(match["month"]), _number(match["day"]))
+    return _day_of_month(match, found)
 
 
 def _month_day(match: re.Match[str], now: datetime) -> _Piece | None:
     month, day = _number(match["month"]), _number(match["day"])
     which = match.groupdict().get("which")
-    return _day(_date(now.year + _YEARS[which], month, day) if which else _ahead(now, month, day))
+    found = _date(now.year + _YEARS[which], month, day) if which else _ahead(now, month, day)
+    return _day_of_month(match, found)
 
 
 def _month_part(match: re.Match[str], now: datetime) -> _Piece | None:
@@ -347,13 +385,15 @@ def _month_part(match: re.Match[str], now: datetime) -> _Piece | None:
 def _relative_month(match: re.Match[str], now: datetime) -> _Piece | None:
     month = _month_after(now, _MONTHS[match["which"]])
     if match["day"]:
-        return _day(_with_day(month, _number(match["day"])))
+        return _day_of_month(match, _with_day(month, _number(match["day"])))
     if match["nth"]:
         return _day(_nth_weekday(month, match["nth"], _WEEKDAYS.index(match["weekday"])))
     return _third_of(month, match["third"])
 
 
 def _edge_of_period(match: re.Match[str], now: datetime) -> _Piece | None:
+    if match[0] == "말일":
+        return _third_of(now.date().replace(day=1), match[0])
     if match[0] in ("연말", "연초"):
         year = now.year + (match[0] == "연초" and now.month > 1)
         return _third_of(date(year, 12 if match[0] == "연말" else 1, 1), match[0][-1])
@@ -429,6 +469,9 @@ def _counted_days(match: re.Match[str], now: datetime) -> _Piece | None:
 
 def _repeated(match: re.Match[str], now: datetime) -> _Piece | None:
     fields = match.groupdict()
+    if fields.get("weekdays"):
+        named = re.sub("요일|욜", "", fields["weekdays"])
+        return _on_weekdays([_WEEKDAYS.index(letter) for letter in named if letter in _WEEKDAYS], now)
     if fields.get("weekday"):
         weekday = _WEEKDAYS.index(fields["weekday"])
         repeat = "biweekly" if fields.get("every") == "격주" else "weekly"
@@ -442,8 +485,21 @@ def _repeated(match: re.Match[str], now: datetime) -> _Piece | None:
         return replace(piece, repeat="monthly", loose="") if piece else None
     if fields.get("end"):
         last = _end_of(now.date())
-        return _Piece(first=last, last=last, repeat="monthly")
+        return _Piece(first=last, last=last, repeat="month_end")
+    if fields.get("apart"):
+        return _Piece(
+            repeat=f"daily:{_DAY_COUNTS.get(fields['apart']) or _number(fields['apart'].rstrip(' 일'))}"
+        )
     return _Piece(repeat=_EVERY[fields["every"]], part=fields.get("part") or "")
+
+
+def _on_weekdays(weekdays: list[int], now: datetime) -> _Piece:
+    day = min(_next_weekday(now, weekday) for weekday in weekdays)
+    return _Piece(first=day, last=day, repeat=f"weekly:{','.join(map(str, sorted(set(weekdays))))}")
+
+
+def _weekends(match: re.Match[str], now: datetime) -> _Piece | None:
+    return _on_weekdays([5, 6], now)
 
 
 _EVERY = {
@@ -482,12 +538,16 @@ def _midnight(match: re.Match[str], now: datetime) -> _Piece | None:
     return _Piece(time=time(0, 0), next_day=True)
 
 
+def _this_time(match: re.Match[str], now: datetime) -> _Piece | None:
+    return _Piece(time=now.time().replace(second=0, microsecond=0))
+
+
 def _noon(match: re.Match[str], now: datetime) -> _Piece | None:
     return _Piece(time=time(12, 0))
 
 
 def _part(match: re.Match[str], now: datetime) -> _Piece | None:
-    return _Piece(part=match[0])
+    return _Piece(part=match["part"])
 
 
 def _alternatives(words: dict[str, int] | dict[str, tuple[int, int]]) -> str:
@@ -498,6 +558,10 @@ _RULES: tuple[tuple[re.Pattern[str], _Read], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), read)
     for pattern, read in (
         # Repetition first: it holds a weekday or a day that would be read on its own.
+        (f"{_EDGE}매주\\s?{_SEVERAL}", _repeated),
+        (f"{_EDGE}{_SEVERAL}\\s?마다", _repeated),
+        (f"{_EDGE}(?:매주\\s?주말|주말\\s?마다)", _weekends),
+        (f"{_EDGE}(?P<apart>하루|이틀|사흘|나흘|열흘|보름|{_N}\\s?일)(?:\\s?마다|에\\s?한\\s?번)", _repeated),
         (f"{_EDGE}(?P<every>매주|격주)\\s?(?:로\\s?)?{_WEEKDAY}", _repeated),
         (f"{_WEEKDAY}\\s?(?P<every>마다)", _repeated),
         (f"{_EDGE}(?:매년|해마다)\\s?{_MONTH}\\s?{_DAY}", _repeated),
@@ -517,12 +581,12 @@ _RULES: tuple[tuple[re.Pattern[str], _Read], ...] = tuple(
             f"{_EDGE}{_WHICH_MONTH}(?:\\s?(?:{_DAY}|{_THIRD}|{_ORDINAL}\\s?주?\\s?{_WEEKDAY}))?",
             _relative_month,
         ),
-        (f"{_EDGE}(?:연말|연초|월말|월초)", _edge_of_period),
+        (f"{_EDGE}(?:연말|연초|월말|월초|말일)", _edge_of_period),
         (f"{_EDGE}{_WHICH_WEEK}(?:\\s?{_WEEKDAY}|\\s?(?P<part>주말|말|초|중반))?(?!일)", _week),
-        (f"{_EDGE}(?P<which>돌아오는|오는|다다음|다음|이번|지난|저번)\\s?{_WEEKDAY}", _which_weekday),
+        (f"{_EDGE}(?P<which>돌아오는|오는|다다음|다음|이번|요번|지난|저번)\\s?{_WEEKDAY}", _which_weekday),
         (f"{_EDGE}{_RELATIVE_YEAR}", _year),
         (f"{_EDGE}(?:{_alternatives(_NEAR_DAYS)})", _near_day),
-        (f"{_EDGE}낼(?=\\s?(?:\\d|{_PARTS}|{NATIVE}\\s?시|약속|회의|일정|미팅|거|뭐|있))", _near_day),
+        (f"{_EDGE}낼(?=\\s?(?:\\d|{_PARTS}|{NATIVE}\\s?시|약속|회의|일정|미팅|거|뭐|머|있))", _near_day),
         (f"{_EDGE}(?:{_alternatives(_FIXED_DAYS)})", _fixed_day),
         (
             f"{_EDGE}(?:(?P<word>{_alternatives(_DAY_COUNTS)})|(?P<count>{_N})\\s?(?P<unit>일|주일|주|개월|달|년))"
@@ -555,9 +619,10 @@ _RULES: tuple[tuple[re.Pattern[str], _Read], ...] = tuple(
         ),
         (r"(?P<part>am|pm)\s?(?P<hour>\d{1,2})(?P<minute>)(?!\d)", _clock),
         (r"(?<!\d)(?P<hour>\d{1,2})\s?(?P<part>am|pm)(?P<minute>)", _clock),
+        (f"{_EDGE}(?:이|지금)\\s?시간(?=에|쯤|$)", _this_time),
         ("정오", _noon),
         ("자정", _midnight),
-        (f"{_EDGE}(?:{_PARTS})", _part),
+        (f"{_EDGE}(?P<part>{_PARTS})(?:\\s?때(?![가-힣]*문))?", _part),
         # What is read last could be a part of anything above.
         (f"{_EDGE}{_WEEKDAY}", _weekday),
         (f"{_EDGE}(?:주말)", _weekend),

@@ -214,7 +214,7 @@ def _write_picture(path: Path, picture: bytes) -> None:
 
     if not picture:
         raise TrafficError(
-            "그림을 그리는 꾸러미 matplotlib이 없어요.", "pip install matplotlib으로 설치해 주세요."
+            "그림을 그리는 꾸러미 matplotlib이 없어요.", "pip install 'damso[train]'으로 설치해 주세요."
         )
     try:
         path.write_bytes(picture)

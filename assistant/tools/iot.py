@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assistant.settings import Settings
 from compression.iot.capture import is_capture, read_capture
 from compression.iot.errors import TrafficError
 from compression.iot.features import ColumnChoice, Records, encode, renamed
 from compression.iot.infer import Detector, Findings, SuspectWindow
-from compression.iot.profiles import Profile, load
+from compression.iot.profiles import Profile
 from compression.iot.tables import read_table
 
 _MOST_POINTS = 500
@@ -53,21 +52,6 @@ class NetworkCheck:
     def to_json(self) -> dict[str, Any]:
         """Everything but the picture, in plain JSON types."""
         return {name: value for name, value in asdict(self).items() if name != "picture"}
-
-
-def check_network(file: Path, device: str) -> NetworkCheck:
-    """기기의 네트워크 기록에서 평소와 다른 움직임을 찾아요.
-
-    Args:
-        file: 살펴볼 기록: 캡처(pcap, pcapng) 또는 표(CSV, Parquet).
-        device: `damso iot learn`으로 배워 둔 기기 이름.
-
-    Raises:
-        TrafficError: the file cannot be read, or does not fit the profile.
-        ModelMissingError: no profile of that name.
-        ModelCorruptError: the profile is damaged.
-    """
-    return examine(load(device, Settings.load().home), file)
 
 
 def examine(profile: Profile, file: Path, skip_bad: bool = False, draw: bool = True) -> NetworkCheck:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from assistant.errors import MissingArgumentError, ToolArgumentError, UnknownToolError
 from assistant.events import ToolResult
+from assistant.tools.wording import with_direction
 
 Function = Callable[..., "str | ToolResult"]
 Fill = Callable[[str, datetime], Mapping[str, Any]]
@@ -75,7 +76,7 @@ class Registry:
         """
         name = function.__name__
         documentation = inspect.getdoc(function) or ""
-        hints = get_type_hints(function)
+        hints = get_type_hints(function, include_extras=True)
         files = [parameter for parameter, hint in hints.items() if hint is Path or Path in get_args(hint)]
         self._tools[name] = Tool(
             name=name,
@@ -142,7 +143,7 @@ def _arguments(function: Function, hints: Mapping[str, Any], documentation: str)
 
 
 def _refused(tool: Tool, error: ValidationError) -> MissingArgumentError | ToolArgumentError:
-    """A missing argument becomes its question; the first other fault is named."""
+    """A missing argument becomes its question, and so does a day that is none; another fault is named."""
     faults = error.errors()
     missing = [str(fault["loc"][0]) for fault in faults if fault["type"] == "missing"]
     if missing and len(missing) == len(faults):
@@ -150,6 +151,9 @@ def _refused(tool: Tool, error: ValidationError) -> MissingArgumentError | ToolA
         return MissingArgumentError(name, tool.questions.get(name, f"{name} 값을 알려 주세요."))
     fault = next(fault for fault in faults if fault["type"] != "missing")
     place = ".".join(map(str, fault["loc"]))
+    if place in tool.questions and fault["type"].startswith("date"):
+        said = with_direction(f"‘{fault['input']!s:.40}’")
+        return MissingArgumentError(place, f"{said}는 정할 수 없어요. {tool.questions[place]}")
     return ToolArgumentError(
         f"{tool.name}의 {place} 값을 쓸 수 없어요: {fault['input']!r:.80}", "값을 고쳐 주세요."
     )

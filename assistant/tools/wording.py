@@ -45,11 +45,11 @@ def day_in_words(day: date, today: date) -> str:
 
 
 def time_in_words(moment: time) -> str:
-    """A time: 오전 9시, 오후 3시 30분, 정오, 자정."""
-    if (moment.hour, moment.minute) in ((0, 0), (12, 0)):
-        return "정오" if moment.hour else "자정"
-    half, hour = ("오전", moment.hour) if moment.hour < 12 else ("오후", moment.hour - 12)
-    return f"{half} {hour or 12}시" + (f" {moment.minute}분" if moment.minute else "")
+    """A time: 오전 9시, 오후 3시 30분, 정오; midnight is 오전 0시, for 자정 may be either end of a day."""
+    if (moment.hour, moment.minute) == (12, 0):
+        return "정오"
+    half, hour = ("오전", moment.hour) if moment.hour < 12 else ("오후", (moment.hour - 1) % 12 + 1)
+    return f"{half} {hour}시" + (f" {moment.minute}분" if moment.minute else "")
 
 
 def moment_in_words(moment: datetime, now: datetime) -> str:

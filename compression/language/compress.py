@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from compression.errors import ModelCorruptError, ModelError, ModelMissingError, TrainingDataError
+from compression.errors import ModelCorruptError, ModelError, TrainingDataError
 from compression.language.calibration import Rows, read_texts, text_rows
 from compression.language.compress_report import Layer, Report, write_report
 from compression.language.decomposition import DecomposedModel
 from compression.language.layout import LINEARS, Shape, dense_shapes, linear_name
+from compression.language.source import open_tokenizer
 from compression.language.tensors import full_disk_explained, write_tensors
 from compression.language.weights import Checkpoint
 from compression.methods.ranks import Spectrum, kept_parameters, pooled_ranks, uniform_ranks
@@ -213,15 +214,7 @@ def _layer(name: str, spectrum: Spectrum, rank: int | None) -> Layer:
 
 
 def _tokenizer(source: Path, checkpoint: Checkpoint) -> Tokenizer:
-    file = source / "tokenizer.json"
-    if not file.is_file():
-        raise ModelMissingError("체크포인트에 tokenizer.json이 없어요.", "폴더를 확인해 주세요.")
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises bare Exception
-        raise ModelCorruptError(
-            "모델 파일이 손상되었어요: tokenizer.json", "체크포인트를 다시 받아 주세요."
-        ) from error
+    tokenizer = open_tokenizer(source)
     if tokenizer.get_vocab_size() > checkpoint.config["vocab_size"]:
         raise ModelCorruptError("토크나이저가 모델과 맞지 않아요.", "체크포인트를 다시 받아 주세요.")
     return tokenizer

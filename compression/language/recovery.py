@@ -25,12 +25,13 @@ from torch import nn
 from tqdm import tqdm
 from transformers import GPTNeoXForCausalLM
 
-from compression.errors import ModelError, ModelMissingError, TrainingDataError
+from compression.errors import ModelError, TrainingDataError
 from compression.language import examples as ex
 from compression.language.factorised import load_model, save_model
 from compression.language.grounded import Turn
 from compression.language.grounded_scores import Measures, grounded_scores, held_out_turns
 from compression.language.pretraining import evaluate, weighted_loss
+from compression.language.source import open_tokenizer
 from compression.language.tensors import full_disk_explained, write_tensors
 
 _STATE, _BEFORE, _REPORT = "recovery.safetensors", "before.json", "recovery.json"
@@ -227,18 +228,6 @@ def merged(model: nn.Module) -> GPTNeoXForCausalLM:
     merge = getattr(model, "merge_and_unload", None)
     bare: GPTNeoXForCausalLM = model if merge is None else merge()
     return bare.eval()
-
-
-def open_tokenizer(checkpoint: Path) -> Tokenizer:
-    """The checkpoint's tokenizer.
-
-    Raises:
-        ModelMissingError: it has none.
-    """
-    file = checkpoint / "tokenizer.json"
-    if not file.is_file():
-        raise ModelMissingError("체크포인트에 tokenizer.json이 없어요.", "폴더를 확인해 주세요.")
-    return Tokenizer.from_file(str(file))
 
 
 def _device() -> str:

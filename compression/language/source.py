@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from compression.artefacts import model_folder
-from compression.errors import ModelMissingError
+from compression.errors import ModelCorruptError, ModelMissingError
 from compression.language.tensors import full_disk_explained
 
 EMBEDDED = {"generator": "generator-checkpoint"}
@@ -39,6 +41,24 @@ def checkpoint_folder(model: str) -> Path:
         f"모델을 찾을 수 없어요: {model[:120]}",
         "내장 모델 이름(generator), 체크포인트 폴더, 또는 EleutherAI/polyglot-ko-1.3b 같은 허브 이름을 적어 주세요.",
     )
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """A checkpoint's tokenizer.
+
+    Raises:
+        ModelMissingError: it has none.
+        ModelCorruptError: it cannot be read.
+    """
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise ModelMissingError("체크포인트에 tokenizer.json이 없어요.", "폴더를 확인해 주세요.")
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises bare Exception
+        raise ModelCorruptError(
+            "모델 파일이 손상되었어요: tokenizer.json", "체크포인트를 다시 받아 주세요."
+        ) from error
 
 
 def _download(model: str) -> Path:

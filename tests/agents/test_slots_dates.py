@@ -174,8 +174,21 @@ PM 3:30 | | 15:30
 화요일마다 | 2026-11-24 | | weekly
 격주 금요일 | 2026-11-27 | | biweekly
 매달 25일 | 2026-11-25 | | monthly
-매월 말일 | 2026-11-30 | | monthly
+매월 말일 | 2026-11-30 | | month_end
 매년 5월 8일 | 2027-05-08 | | yearly
+매주 월수금 7시 | 2026-11-25 | 07:00 | weekly:0,2,4
+매주 화요일이랑 목요일 | 2026-11-24 | | weekly:1,3
+월·금요일마다 | 2026-11-27 | | weekly:0,4
+주말마다 | 2026-11-28 | | weekly:5,6
+이틀마다 | | | daily:2
+내일 모레 3시 | 2026-11-26 | 15:00
+말일에 | 2026-11-30
+요번 주 금욜 | 2026-11-27
+내일 이 시간에 | 2026-11-25 | 10:20
+12월 초등학교 행사 | 2026-12-01..2026-12-31
+3월 말레이시아 여행 | 2027-03-01..2027-03-31
+매주 월요일 일기 쓰기 | 2026-11-30 | | weekly
+2월 29일 | 2028-02-29
 """
 ROWS = [[cell.strip() for cell in line.split("|")] for line in TABLE.strip().splitlines()]
 
@@ -205,6 +218,13 @@ def test_an_expression_names_its_moment(row: list[str]) -> None:
 def test_what_names_no_moment(text: str) -> None:
     found = find(text, NOW)
     assert (found.first, found.time, found.repeat) == (None, None, "")
+
+
+@pytest.mark.parametrize("text", ["2월 30일", "11월 31일", "2026년 2월 29일"])
+def test_a_day_that_no_calendar_has_is_kept_as_it_was_said(text: str) -> None:
+    found = find(f"{text} 3시 회의", NOW)
+    assert (found.first, found.unreal) == (None, text)
+    assert find(f"{text} 말고 내일", NOW).unreal == ""
 
 
 def test_two_moments_are_kept_apart() -> None:

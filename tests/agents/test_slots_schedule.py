@@ -59,6 +59,8 @@ def test_a_span_of_days_leaves_the_day_open(text: str) -> None:
         ("치과 예약 며칠이더라", {"title": "치과 예약"}),
         ("내 일정 보여 줘", {"first": None, "title": None}),
         ("금요일에 뭐 있더라", {"first": date(2026, 11, 27), "title": None}),
+        ("모레까지 일정", {"first": date(2026, 11, 24), "last": date(2026, 11, 26), "title": None}),
+        ("앞으로 일주일 동안 뭐 있노", {"last": date(2026, 12, 1), "title": None}),
     ],
 )
 def test_looking_up(text: str, slots: dict[str, Any]) -> None:
@@ -78,8 +80,15 @@ def test_looking_up(text: str, slots: dict[str, Any]) -> None:
         ("동창회 일주일 미뤄 줘", {"title": "동창회", "shift_minutes": 10080}),
         ("등산 다음 주로 연기해 줘", {"title": "등산", "new_week": date(2026, 11, 30)}),
         ("회의 제목을 주간 회의로 바꿔 줘", {"title": "회의", "new_title": "주간 회의"}),
+        ("회의 미뤄 줘 한 시간로 바꿔 줘", {"title": "회의", "shift_minutes": 60}),
+        ("회의 반 시간 늦춰 줘", {"title": "회의", "shift_minutes": 30}),
+        ("회의 3일로 미뤄 줘", {"new_date": date(2026, 12, 3), "shift_minutes": None}),
+        (
+            "여행 12월 21일부터 24일로 바꿔 줘",
+            {"new_date": date(2026, 12, 21), "new_last": date(2026, 12, 24)},
+        ),
         ("그거 6시로 바꿔 줘", {"latest": True, "new_time": time(18)}),
-        ("필라테스 7시에서 8시로 변경해 줘", {"title": "필라테스", "time": time(19), "new_time": time(20)}),
+        ("필라테스 7시에서 8시로 변경해 줘", {"title": "필라테스", "time": time(7), "open_half": True}),
     ],
 )
 def test_changes(text: str, slots: dict[str, Any]) -> None:
@@ -115,6 +124,9 @@ def test_cancelling(text: str, slots: dict[str, Any]) -> None:
         ("내일 6시에 깨워 줘", {"date": TOMORROW, "time": time(6)}),
         ("매일 아침 9시에 영양제 먹으라고 알려 주세요", {"repeat": "daily", "title": "영양제 먹기"}),
         ("알람 맞춰 줘", {"title": None, "time": None}),
+        ("30분뒤에알려줘", {"title": None, "time": time(10, 50)}),
+        ("빨래 널어야 하니까 한 시간 뒤에 알리도", {"title": "빨래 널기", "time": time(11, 20)}),
+        ("9시부터 6시까지 두 시간마다 알려 줘", {"every_minutes": 120, "until": time(18), "time": time(9)}),
     ],
 )
 def test_reminders(text: str, slots: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from assistant import comparison
 from assistant.comparison import RECIPES, Held, Plan, compare
 from assistant.comparison_report import original
 from assistant.engine.engine import Engine
+from compression.errors import ModelError
 from compression.language.collections import dialogue_collections
 from compression.language.export import export
 from compression.language.factorised import load_model
@@ -95,6 +96,13 @@ def test_every_model_is_compared_and_a_second_run_measures_nothing(
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(comparison, "measure", lambda *_: pytest.fail("measured again"))
     assert compare(source, tmp_path, tmp_path / "out", SMALL) == rows
+    (other := tmp_path / "other").mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (other / name).write_bytes((source / name).read_bytes())
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    (other / "config.json").write_text(json.dumps({**config, "rotary_emb_base": 20_000}), encoding="utf-8")
+    with pytest.raises(ModelError, match="다른 모델의 결과"):
+        compare(other, tmp_path, tmp_path / "out", SMALL)
     saved = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
     assert len(saved["rows"][0]["answers"]) == 2
 

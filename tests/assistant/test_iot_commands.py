@@ -14,7 +14,7 @@ import compression.iot.evaluate
 import compression.iot.learn
 from assistant import cli
 from assistant.settings import Settings
-from assistant.tools.iot import check_network, examine
+from assistant.tools.iot import examine
 from compression.errors import ModelMissingError
 from compression.iot.profiles import load
 from compression.iot.train import Recipe
@@ -201,12 +201,12 @@ def test_watch_ends_on_an_interrupt(learnt: str, odd: Path, monkeypatch: pytest.
 
 
 def test_the_tool_gives_text_series_windows_and_picture(learnt: str, odd: Path) -> None:
-    result = check_network(odd, learnt)
+    result = examine(load(learnt, Settings.load().home), odd)
     assert result.device == learnt and result.file == "odd.csv" and result.records == 460
     assert len(result.series) == 460 and max(score for _, score in result.series) > result.threshold
     assert result.windows and result.picture.startswith(b"\x89PNG") and learnt in result.text
     with pytest.raises(ModelMissingError):
-        check_network(odd, "냉장고")
+        load("냉장고", Settings.load().home)
 
 
 def test_the_tool_works_without_matplotlib(learnt: str, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:

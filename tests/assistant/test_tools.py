@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.slots import home as devices
 from assistant.errors import CorruptDatabaseError, MissingArgumentError, ToolArgumentError, UnknownToolError
 from assistant.events import ToolResult
 from assistant.tools import Tools, home, schedule
@@ -211,6 +212,76 @@ def test_a_daily_reminder_comes_every_day(book: Schedule, clock: Clock) -> None:
         assert book.due() == ["오전 9시 약 먹기"]
 
 
+def test_a_reminder_that_would_never_come_is_not_promised(book: Schedule, clock: Clock) -> None:
+    clock.now = datetime(2026, 11, 24, 16)
+    assert "이미 지나서" in book.remind("약", date(2026, 11, 24), time(15))
+    book.add_event("통화", date(2026, 11, 24), time(16, 5))
+    assert "이미 지나서" in book.remind("통화", minutes_before=10)
+    assert "내일" in book.remind("약", time=time(15)), "a time alone is the next one ahead"
+    clock.now = datetime(2026, 11, 24, 23)
+    assert book.due() == []
+
+
+def test_a_reminder_set_late_does_not_ring_at_once_for_what_is_over(book: Schedule, clock: Clock) -> None:
+    book.add_event("청소", date(2026, 11, 1), time(9), repeat="daily")
+    clock.now = datetime(2026, 11, 24, 15)
+    book.remind("청소", minutes_before=10)
+    assert book.due() == []
+    clock.now = datetime(2026, 11, 25, 8, 51)
+    assert book.due() == ["오전 9시 청소"]
+
+
+def test_a_trip_rings_once_and_is_shown_whole(book: Schedule, clock: Clock) -> None:
+    book.add_event("여행", date(2026, 12, 20), end_date=date(2026, 12, 25))
+    book.remind("여행", minutes_before=0)
+    clock.now = datetime(2026, 12, 20, 9, 1)
+    assert book.due() == ["오전 9시 여행"]
+    clock.now = datetime(2026, 12, 22, 9, 1)
+    assert book.due() == []
+    assert "12월 20일 일요일부터" in book.list_events(date(2026, 12, 23), date(2026, 12, 23))
+
+
+def test_reminders_within_a_day_are_written_one_by_one(registry: Registry) -> None:
+    said = say(registry, "remind", "3시까지 30분마다 물 마시라고 알려 줘")
+    assert "오전 10시 50분부터 오후 2시 50분까지 30분마다 ‘물 마시기’ 9번" in said
+    assert say(registry, "remind", "한 시간마다 알려 줘").startswith("? until: ")
+    assert "적지 않았어요" in say(registry, "remind", "저녁 8시까지 1분마다 알려 줘")
+
+
+def test_a_time_named_with_a_reminder_stands_in_for_an_event(registry: Registry) -> None:
+    assert "오후 1시 30분에 ‘치과’" in say(registry, "remind", "내일 오후 2시 치과 30분 전에 알려 줘")
+    assert "오후 2시 50분에" in say(registry, "remind", "오후 3시 10분 전에 알려 줘")
+
+
+@pytest.mark.parametrize("tool", ["add_event", "remind", "list_events", "cancel_event"])
+def test_a_day_that_no_calendar_has_is_asked_for_again(registry: Registry, tool: str) -> None:
+    assert "‘2월 30일’로는 정할 수 없어요" in say(registry, tool, "2월 30일 9시 회의")
+
+
+def test_what_is_past_is_said_to_be(registry: Registry) -> None:
+    assert "이미 지난 때" in say(registry, "add_event", "오늘 아침 9시 회의")
+    assert "이미 지난 때" not in say(registry, "add_event", "오늘 오후 3시 회의")
+
+
+def test_half_of_the_day_follows_the_event(registry: Registry) -> None:
+    say(registry, "add_event", "매주 월요일 9시에 주간 회의 넣어 줘")
+    assert "오전 10시" in say(registry, "change_event", "주간 회의 10시로 바꿔 줘")
+    assert "오후 4시" in say(registry, "change_event", "주간 회의 4시로 바꿔 줘")
+    say(registry, "add_event", "금요일 저녁 7시 동창회")
+    assert "오후 8시" in say(registry, "change_event", "7시 동창회 8시로 바꿔 줘")
+
+
+def test_another_event_is_never_deleted_in_its_place(registry: Registry) -> None:
+    say(registry, "add_event", "내일 3시 치과 예약")
+    assert say(registry, "cancel_event", "미용실 예약 취소해 줘").startswith(
+        "? title: 그런 일정을 찾지 못했어요"
+    )
+    assert say(registry, "cancel_event", "치과 예약 점검 취소해 줘").startswith("? confirmed: ")
+    say(registry, "add_event", "매주 월요일 9시 조례")
+    assert say(registry, "cancel_event", "다음 주 월요일 조례 취소해 줘").startswith("? confirmed: ")
+    assert "지웠어요" in say(registry, "cancel_event", "조례 취소해 줘")
+
+
 def test_the_schedule_outlives_the_process(tmp_path: Path, clock: Clock) -> None:
     first = Schedule(tmp_path / "s.db", clock)
     first.add_event("이사", date(2026, 12, 1))
@@ -256,7 +327,7 @@ def test_a_value_stays_in_its_range(registry: Registry) -> None:
 
 
 def test_a_timer_runs_when_its_time_has_come(registry: Registry, clock: Clock) -> None:
-    assert "지금 켜고" in say(registry, "set_timer", "에어컨 두 시간만 틀어 줘")
+    assert "지금 켠 다음" in say(registry, "set_timer", "에어컨 두 시간만 틀어 줘")
     assert "켜짐" in say(registry, "query_state", "에어컨 켜져 있어?")
     assert "예약" in say(registry, "query_state", "에어컨 예약 남았어?")
     clock.now += timedelta(hours=2)
@@ -278,5 +349,77 @@ def test_a_scene_changes_what_is_known_and_leaves_what_must_run(registry: Regist
     for message in ("거실 불 켜 줘", "냉장고 켜 줘", "에어컨 켜 줘"):
         say(registry, "turn_on", message)
     say(registry, "run_scene", "외출 모드")
-    state = say(registry, "query_state", "뭐 켜져 있어?")
+    state = say(registry, "query_state", "집 상태 알려 줘")
     assert "거실 조명: 꺼짐" in state and "에어컨: 꺼짐" in state and "냉장고: 켜짐" in state
+
+
+def test_each_step_of_a_message_is_done_to_its_own_devices(registry: Registry) -> None:
+    assert "에어컨을 켠 것으로, 선풍기를 끈 것으로" in say(registry, "turn_on", "에어컨 켜고 선풍기 꺼 줘")
+    assert "안방 조명을 끈" in say(registry, "turn_on", "거실 불 켜고 안방 불은 꺼 줘")
+    assert "거실 조명을 끈 것으로, 보일러를 켠" in say(registry, "turn_off", "거실 불 끄고 보일러 켜 줘")
+    asked = say(registry, "turn_on", "불 켜고 선풍기 꺼 줘")
+    assert asked.startswith("? places: 어느 곳의 조명을 켤까요?")
+    assert "거실 조명을 켠 것으로, 선풍기를 끈" in say(registry, "turn_on", "불 켜고 선풍기 꺼 줘 거실 조명")
+    assert "거실 조명을 켠" in say(registry, "turn_on", "거실 불만 켜고 나머지는 다 꺼 줘")
+    assert "거실 조명: 켜짐" in say(registry, "query_state", "거실 불 켜져 있어?")
+
+
+def test_what_is_left_out_stays_as_it_is(registry: Registry) -> None:
+    for message in ("거실 불 켜 줘", "안방 불 켜 줘", "에어컨 켜 줘", "커튼 열어 줘"):
+        say(registry, "turn_on", message)
+    for message in ("에어컨 끄지 마", "에어컨 안 꺼도 돼"):
+        assert say(registry, "turn_off", message).startswith("그대로 두었어요")
+    assert say(registry, "turn_off", "거실만 빼고 불 다 꺼 줘").startswith("안방 조명을 끈")
+    assert say(registry, "turn_off", "에어컨 말고 다 꺼 줘").startswith("거실 조명, 안방 조명을 끈")
+    assert "· 에어컨: 켜짐" in say(registry, "query_state", "지금 뭐 켜져 있어?")
+
+
+@pytest.mark.parametrize("message", ["비행기 켜 줘", "차고켜줘"])
+def test_what_is_no_device_is_not_taken_for_the_last_one(registry: Registry, message: str) -> None:
+    say(registry, "turn_on", "선풍기 켜 줘")
+    assert "모르는 기기" in say(registry, "turn_off", message)
+    assert "선풍기를 끈" in say(registry, "turn_off", "그거 좀 꺼 줄래")
+
+
+def test_a_setting_keeps_to_what_the_device_allows(registry: Registry) -> None:
+    assert "에어컨 온도 30도로 맞춰 적었어요. 에어컨 온도는 16도부터 30도까지" in say(
+        registry, "set_value", "에어컨 100도로 맞춰 줘"
+    )
+    assert "온도 18도" in say(registry, "set_value", "에어컨 18도 아래로 내려 줘")
+    assert say(registry, "set_value", "습도 50퍼센트로 맞춰 줘").startswith("? devices: 가습기와 제습기")
+
+
+def test_a_timer_has_a_beginning_and_an_end(registry: Registry) -> None:
+    for message in ("에어컨 3시에 켜고 5시에 꺼 줘", "3시부터 5시까지 에어컨 켜 줘"):
+        assert "오후 3시에 켠 다음 오후 5시에 끈" in say(registry, "set_timer", message), message
+    assert "지금 켠 다음 오후 3시에 끈" in say(registry, "set_timer", "3시까지 에어컨 틀어 줘")
+    assert "이미 지났어요" in say(registry, "set_timer", "오늘 오전 9시에 에어컨 켜 줘")
+
+
+def test_timers_are_dropped_one_device_at_a_time(registry: Registry, clock: Clock) -> None:
+    say(registry, "set_timer", "매일 밤 11시에 거실 불 꺼 줘")
+    say(registry, "set_timer", "30분 뒤에 에어컨 꺼 줘")
+    assert say(registry, "set_timer", "예약 취소해 줘").startswith("? devices: ")
+    assert "예약 1개를 지웠어요" in say(registry, "set_timer", "거실 불 예약 취소해 줘")
+    clock.now = datetime(2026, 11, 25, 9)
+    assert "적어 둔 예약이 없어요" in say(registry, "query_state", "예약 뭐 있어?")
+
+
+def test_a_weekly_timer_runs_once_a_week(registry: Registry, clock: Clock) -> None:
+    say(registry, "set_timer", "매주 월요일 8시에 로봇청소기 돌려 줘")
+    for day, state in ((30, "켜짐"), (31, "꺼짐")):
+        clock.now = datetime(2026, 11, 30, 9) + timedelta(days=day - 30)
+        assert f"로봇청소기: {state}" in say(registry, "query_state", "로봇청소기 상태")
+        say(registry, "turn_off", "로봇청소기 꺼 줘")
+
+
+def test_a_scene_is_not_run_again_when_it_is_to_end(registry: Registry) -> None:
+    say(registry, "turn_on", "거실 불 켜 줘")
+    assert "되돌릴 수 없어요" in say(registry, "run_scene", "외출 모드 꺼 줘")
+    assert "거실 조명: 켜짐" in say(registry, "query_state", "거실 불 켜져 있어?")
+
+
+def test_every_device_is_recognised_by_its_own_name() -> None:
+    for name in devices.DEVICES:
+        named = devices.devices_of(f"{name} 열어 줘" if name == "창문" else name)
+        assert named == [name], name

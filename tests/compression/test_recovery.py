@@ -24,6 +24,7 @@ from compression.language.recovery import (
     tune,
     tune_checkpoint,
 )
+from compression.language.source import open_tokenizer
 from compression.language.weights import Checkpoint
 
 MEASURES = {
@@ -148,7 +149,7 @@ def test_a_killed_run_goes_on_from_its_state(
 
 
 def test_the_state_holds_weights_and_optimiser(data: Path, small: Path, tmp_path: Path) -> None:
-    tokenizer, state = recovery.open_tokenizer(small), tmp_path / "state.safetensors"
+    tokenizer, state = open_tokenizer(small), tmp_path / "state.safetensors"
     torch.manual_seed(0)
     finished = tune(load_model(small), tokenizer, data, state, QUICK)
     torch.manual_seed(9)
@@ -158,7 +159,7 @@ def test_the_state_holds_weights_and_optimiser(data: Path, small: Path, tmp_path
 
 
 def test_the_state_of_another_budget_is_not_used(data: Path, small: Path, tmp_path: Path) -> None:
-    tokenizer, state = recovery.open_tokenizer(small), tmp_path / "state.safetensors"
+    tokenizer, state = open_tokenizer(small), tmp_path / "state.safetensors"
     tune(load_model(small), tokenizer, data, state, QUICK)
     other = Recovery(Tuning.lora, steps=1, batch_tokens=512, lora_rank=2)
     parameters = dict(recovery.trainable(load_model(small), other).named_parameters())
