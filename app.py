@@ -49,6 +49,7 @@ WELCOME = (
     "답은 이 컴퓨터 안에서만 만들고, 근거가 되는 문장을 함께 보여 드려요.</p></div>"
 )
 Update = dict[Any, Any]
+_SECONDS_BETWEEN_REMINDERS = 10
 
 
 def mount_page(app: FastAPI, assistant: Assistant, settings: Settings) -> None:
@@ -102,6 +103,7 @@ class _Page:
             title="담소", analytics_enabled=False, fill_width=True, delete_cache=(day, day)
         ) as self.blocks:
             self.conversation = gr.State(None)
+            self.clock = gr.Timer(_SECONDS_BETWEEN_REMINDERS)
             with gr.Row(elem_id="columns"):
                 self._lay_out_shelf()
                 self._lay_out_chat()
@@ -174,17 +176,19 @@ class _Page:
         self.blocks.load(self.refresh_shelf, [self.documents], shelf, **quick)
         self.blocks.load(self.start_over, None, turn, **quick)
         self.blocks.unload(self.stop)
+        self.clock.tick(self.remind, None, None, **quick)
 
     def ask(
         self, typed: dict[str, Any], conversation: str | None, picked: list[str], request: gr.Request
     ) -> Iterator[Update]:
-        """Take files in, answer the message as it is written; on an error give the message back."""
+        """Answer the message as it is written, with its files; on an error give the message back.
+
+        Files without a word become documents; with one, the turn decides whose they are.
+        """
         text, files = typed.get("text") or "", [Path(file) for file in typed.get("files") or ()]
-        if files:
-            _report(self._assistant.index.ingest(files))
-            yield self.refresh_shelf(picked)
         if files and not text.strip():
-            yield {self.box: _ready_box()}
+            _report(self._assistant.index.ingest(files))
+            yield {self.box: _ready_box(), **self.refresh_shelf(picked)}
             return
         before = self._messages(conversation)
         stop = self._stops[request.session_hash] = threading.Event()
@@ -193,10 +197,12 @@ class _Page:
         try:
             with self._turn():
                 events = self._assistant.stream(
-                    text, conversation, documents=picked or None, cancelled=stop.is_set
+                    text, conversation, documents=picked or None, files=files, cancelled=stop.is_set
                 )
                 for event in events:
                     yield from self._render(event, shown)
+            if files:
+                yield self.refresh_shelf(picked)
         except Exception as error:
             _warn(error)
             yield {self.box: _ready_box(text), self.chat: before, self.sources: NONE_YET}
@@ -227,6 +233,11 @@ class _Page:
                 self.sources: outcome_html(outcome),
                 **self._shelf_of(event.conversation or None),
             }
+
+    def remind(self) -> None:
+        """Say what the person asked to be reminded of; it stays until it is closed."""
+        for reminder in self._assistant.reminders():
+            gr.Info(escape(reminder), duration=None, title="알림")
 
     def stop(self, request: gr.Request) -> None:
         """Stop the answer that is being written in this tab, or in a tab that closed."""

@@ -59,7 +59,7 @@ class Adapter:
             float32 [n, intents + 1], the last column for ``none``.
         """
         bottleneck = np.maximum(inputs @ self.down.T + self.bias, 0)
-        scores: Array = (inputs + bottleneck @ self.up.T) @ self.head.T + self.offset
+        scores: Array = inputs @ self.head.T + bottleneck @ (self.head @ self.up).T + self.offset
         return scores
 
     def save(self, path: Path) -> None:

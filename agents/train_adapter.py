@@ -28,10 +28,10 @@ class AdapterRecipe:
     """
 
     rank: int = 8
-    epochs: int = 15
+    epochs: int = 12
     batch: int = 256
     learning_rate: float = 5e-3
-    decay: float = 1.0
+    decay: float = 0.5
     smoothing: float = 0.05
     dropout: float = 0.5
     seed: int = 0
@@ -56,8 +56,9 @@ def train_adapter(
         order = chooser.permutation(len(inputs))
         for start in range(0, len(order), recipe.batch):
             chosen = order[start : start + recipe.batch]
-            seen = chooser.random((len(chosen), inputs.shape[1]), np.float32) >= recipe.dropout
-            shown = inputs[chosen] * seen / np.float32(1 - recipe.dropout)
+            shown = inputs[chosen]
+            shown *= chooser.integers(0, 256, shown.shape, np.uint8) >= 256 * recipe.dropout
+            shown /= np.float32(1 - recipe.dropout)
             _, gradients = loss_and_gradients(
                 adapter, shown, allowed[chosen], weights[chosen], recipe.smoothing
             )
@@ -75,8 +76,9 @@ def loss_and_gradients(
     """
     raw = inputs @ adapter.down.T + adapter.bias
     bottleneck = np.maximum(raw, 0)
-    bent = inputs + bottleneck @ adapter.up.T
-    logits = bent @ adapter.head.T + adapter.offset
+    # The bent input is never formed: it is as wide as the input, and everything passes through the bottleneck.
+    through = adapter.head @ adapter.up
+    logits = inputs @ adapter.head.T + bottleneck @ through.T + adapter.offset
     probabilities = softmax(logits)
     masked = np.where(allowed, probabilities, 0)
     likelihood = np.maximum(masked.sum(axis=1, keepdims=True), 1e-12)
@@ -85,13 +87,13 @@ def loss_and_gradients(
     smooth = -np.log(np.maximum(probabilities, 1e-12)).mean(axis=1)
     loss = float((share[:, 0] * (-(1 - smoothing) * np.log(likelihood[:, 0]) + smoothing * smooth)).sum())
     by_logits = share * (probabilities - target)
-    by_bent = by_logits @ adapter.head
-    by_raw = (by_bent @ adapter.up) * (raw > 0)
+    by_raw = (by_logits @ through) * (raw > 0)
+    by_through = by_logits.T @ bottleneck
     return loss, {
         "down": by_raw.T @ inputs,
         "bias": by_raw.sum(axis=0),
-        "up": by_bent.T @ bottleneck,
-        "head": by_logits.T @ bent,
+        "up": adapter.head.T @ by_through,
+        "head": by_logits.T @ inputs + by_through @ adapter.up.T,
         "offset": by_logits.sum(axis=0),
     }
 

@@ -3,15 +3,17 @@
 Each adapter learns its agent's utterances against everybody else's. With a data folder, public questions and
 small talk join: they belong to an agent, of no known intent. Without one the catalogue alone is enough. The
 questions written for this project (``data/collections``) keep what is asked about a device, a date or a
-photograph with ``documents``; those about three documents in ten only evaluate.
+photograph with ``documents``; those about three documents in ten only evaluate. What people say in the training
+dialogues (``data/damso-dialogues``), where they tell of themselves and lean on the answer before, does the same.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +25,14 @@ from agents.catalogue import CATALOGUE, Agent, load_catalogue
 from agents.encoder import Encoder
 from agents.router import OUT_OF_SCOPE, Router, inputs
 from agents.train_adapter import AdapterRecipe, fit_temperature, train_adapter
-from compression.language.collections import question_collections
+from compression.language.collections import dialogues, question_collections
 from compression.language.corpus import is_held_out, read_jsonl
 
 PUBLIC_LINES = 1500
 PUBLIC_ERRANDS = 600
-PUBLIC_WEIGHT = 0.03
-OWN_QUESTIONS = 2500
+PUBLIC_WEIGHT = 0.02
+OWN_WEIGHT = 0.06
+DIALOGUE_WEIGHT = 0.5
 GIBBERISH = "gibberish"
 _WH_QUESTION = 1
 # Labels of kochat whose questions an encyclopaedia answers, or small talk.
@@ -72,7 +75,7 @@ def train(
     known = catalogue_lines(agents, "train")
     lines = [variant for line in known for variant in variants(line)] + gibberish(chooser, 600)
     if any(agent.name == "documents" for agent in agents):
-        lines += _own_questions(chooser)
+        lines += own_lines()
     if data:
         lines += public_lines(data, chooser) + about_topics(known, data, chooser)
     features = inputs(encoder, [line.text for line in lines])
@@ -140,10 +143,29 @@ def collection_questions(held_out: bool) -> list[str]:
     )
 
 
-def _own_questions(chooser: random.Random) -> list[Line]:
-    asked = collection_questions(held_out=False)
-    chosen = chooser.sample(asked, min(OWN_QUESTIONS, len(asked)))
-    return [Line(text, "documents", weight=PUBLIC_WEIGHT) for text in chosen]
+def own_lines() -> list[Line]:
+    """Training questions about the project's own documents, and what people say in its training dialogues."""
+    asked = [Line(text, "documents", weight=OWN_WEIGHT) for text in collection_questions(held_out=False)]
+    return asked + dialogue_lines("train")
+
+
+def dialogue_lines(split: str) -> list[Line]:
+    """Turns of people in damso-dialogues: for ``documents`` where the reply rests on one, else small talk.
+
+    Args:
+        split: ``train``, ``dev`` or ``test``.
+    """
+    said: dict[str, str] = {}
+    for _, _, rows in dialogues(split):
+        for turns in (row["turns"] for row in rows):
+            for turn, reply in zip(turns, [*turns[1:], {}], strict=True):
+                if turn["role"] == "user":
+                    said[turn["utterance"]] = "documents" if _from_document(reply) else "smalltalk"
+    return [Line(text, agent, weight=DIALOGUE_WEIGHT) for text, agent in sorted(said.items())]
+
+
+def _from_document(reply: Mapping[str, Any]) -> bool:
+    return bool(reply.get("references")) or reply.get("da") == "respond_no_answer"
 
 
 def public_lines(data: Path, chooser: random.Random) -> list[Line]:

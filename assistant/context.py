@@ -26,12 +26,14 @@ class Context:
             answer before asked back comes first: "네, 5년째예요" says nothing without it.
         question: the question before, for the prompt; empty unless this one leans on it.
         documents: ids of the documents cited last.
+        after_documents: whether the answer before came from the documents, or said that they do not tell.
         cited: document id and start of the sentences cited last; they are less likely to answer another question.
     """
 
     carried: tuple[str, ...] = ()
     question: str = ""
     documents: frozenset[str] = frozenset()
+    after_documents: bool = False
     cited: frozenset[tuple[str, int]] = frozenset()
 
 
@@ -57,11 +59,12 @@ def context_of(message: str, earlier: Sequence[Message]) -> Context:
     cited = frozenset() if again else frozenset((s["document_id"], s.get("start", -1)) for s in sources)
     leans = leans_on_earlier(message)
     topic = tuple(dict.fromkeys(carried))
-    return Context(topic, questions[0] if leans else "", documents, cited)
+    after_documents = (earlier[-1].outcome or {}).get("agent") == "documents"
+    return Context(topic, questions[0] if leans else "", documents, after_documents, cited)
 
 
 def _asked_back(last: Message) -> str:
     """The question at the end of an answer that rests on a document."""
-    if last.role != "assistant" or not (last.outcome or {}).get("sources") or not last.text.rstrip().endswith("?"):
-        return ""
-    return re.split(r"(?<=[.!?])\s", last.text.strip())[-1]
+    text = last.text.strip()
+    cited = last.role == "assistant" and (last.outcome or {}).get("sources")
+    return re.split(r"(?<=[.!?])\s", text)[-1] if cited and text.endswith("?") else ""

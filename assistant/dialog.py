@@ -237,7 +237,7 @@ class _Turn:
     def _scores(self, files: Sequence[Path]) -> RouteScores:
         """The router's scores; files that come along may be documents."""
         has_documents = bool(files) or bool(self._assistant.index.documents())
-        return self._assistant._router.route(self._message, has_documents)
+        return self._assistant._router.route(self._message, has_documents, self._context.after_documents)
 
     @property
     def _registry(self) -> Registry:
@@ -256,9 +256,12 @@ class _Turn:
         return bool(files) and answer.tool in self._registry and bool(self._registry[answer.tool].file)
 
     def _take_in(self, files: Sequence[Path]) -> None:
+        """Adds files to the documents, and to those that are searched when these were picked."""
         for result in self._assistant.index.ingest(files):
             if result.error is not None:
                 raise result.error
+            if result.document is not None and self._documents is not None:
+                self._documents = {*self._documents, result.document.id}
 
     def _asks_documents(self, agent: str, answer: Answer, confidence: float) -> bool:
         """Whether the documents are searched: always, unless another agent is sure of the message."""

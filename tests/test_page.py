@@ -142,6 +142,17 @@ def test_a_file_dropped_in_the_box_becomes_a_document(page: Page, tmp_path: Path
     expect(page.locator("#box").get_by_role("listitem")).to_have_count(1)
     ask(page, "회의는 언제 열어요?")
     expect(page.locator("#sources mark")).to_contain_text("화요일")
+    expect(page.locator("#shelf .list label", has_text="메모.txt")).to_be_visible()
+
+
+def test_a_dropped_file_that_cannot_be_read_gives_the_message_back(page: Page, tmp_path: Path) -> None:
+    broken = tmp_path / "사진.txt"
+    broken.write_bytes(b"\x00\x01\x02" * 100)
+    page.locator("#box input[type=file]").set_input_files(broken)
+    expect(page.locator("#box").get_by_role("listitem")).to_have_count(1)
+    ask(page, "회의는 언제 열어요?")
+    expect(page.locator(".toast-body")).to_contain_text("사진.txt")
+    expect(page.locator("#box textarea")).to_have_value("회의는 언제 열어요?")
 
 
 def test_conversations_are_listed_reopened_and_deleted(page: Page) -> None:
@@ -156,3 +167,10 @@ def test_conversations_are_listed_reopened_and_deleted(page: Page) -> None:
     page.get_by_role("button", name="이 대화 지우기").click()
     expect(answers(page)).to_have_count(0)
     expect(page.locator("#shelf .list label")).to_have_count(0)
+
+
+def test_a_reminder_comes_by_itself_and_stays(page: Page, assistant: CopyingAssistant) -> None:
+    assistant.due = ["오후 3시 치과 <b>예약</b>"]
+    expect(page.locator(".toast-body")).to_contain_text("오후 3시 치과 <b>예약</b>")
+    page.wait_for_timeout(11_000)
+    expect(page.locator(".toast-body")).to_have_count(1)

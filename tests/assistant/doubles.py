@@ -37,13 +37,15 @@ class CopyingAssistant:
         self.history = History(settings.home / "conversations.db")
         self.writing = threading.Event()
         self.ended = threading.Event()
+        self.due: list[str] = []
 
     @classmethod
     def open(cls, settings: Settings, folder: Path | None = None) -> CopyingAssistant:
         return cls(replace(settings, home=folder or settings.home))
 
     def reminders(self) -> list[str]:
-        return []
+        told, self.due = self.due, []
+        return told
 
     def __enter__(self) -> CopyingAssistant:
         return self
@@ -79,6 +81,9 @@ class CopyingAssistant:
             raise RuntimeError("a fault on purpose")
         conversation = conversation or self.history.create()
         self.history.append(conversation, "user", message)
+        for result in self.index.ingest(files):
+            if result.error is not None:
+                raise result.error
         yield Route("documents", "ask_fact", 0.9)
         found = self._search(message, documents)
         yield Sources(tuple(found))

@@ -249,8 +249,8 @@ def test_what_was_asked_can_be_dropped(talk: Assistant) -> None:
 
 
 def test_an_intent_without_a_tool_says_so(talk: Assistant) -> None:
-    done = talk.ask("이 사진 화질 올려 줘")
-    assert (done.agent, done.answer, done.abstained) == ("vision", CANNOT_YET, True)
+    done = talk.ask("이 영상에서 골 넣는 장면만 찾아 줘")
+    assert (done.agent, done.answer, done.abstained) == ("video", CANNOT_YET, True)
 
 
 def test_an_errand_for_the_internet_is_declined(talk: Assistant) -> None:
