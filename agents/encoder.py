@@ -33,6 +33,7 @@ class Encoder:
     Attributes:
         dimension: length of a vector.
         name: the model's name and the start of its checksum; it changes whenever the vectors do.
+        tokenizer: makes subwords of a text.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Encoder:
     ) -> None:
         self.name = name
         self.dimension = int(table.shape[1])
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._table = table
         self._scales = scales
         self._unknown = unknown
@@ -61,23 +62,7 @@ class Encoder:
             ModelMissingError: a file is not there.
             ModelCorruptError: a file is damaged, or the files do not belong together.
         """
-        folder = model_folder("encoder") if folder is None else folder
-        config = _read_config(folder / CONFIG)
-        tokenizer = _read_tokenizer(folder / TOKENIZER)
-        table, scales = _read_table(folder / WEIGHTS)
-        if tokenizer.get_vocab_size() > len(table) or config.get("dimension") != table.shape[1]:
-            raise _corrupt(folder / CONFIG)
-        digest = hashlib.sha256(
-            (folder / WEIGHTS).read_bytes() + (folder / TOKENIZER).read_bytes()
-        ).hexdigest()
-        unknown = tokenizer.token_to_id(str(config.get("unknown_token")))
-        return cls(
-            tokenizer,
-            table,
-            scales,
-            -1 if unknown is None else unknown,
-            f"{config.get('name')}@{digest[:12]}",
-        )
+        return cls(*read_parts(model_folder("encoder") if folder is None else folder))
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode texts.
@@ -96,13 +81,47 @@ class Encoder:
                     vectors[row] = self._scales[ids] @ self._table[ids].astype(np.float32)
         return normalised(vectors)
 
+    def rows(self) -> NDArray[np.float32]:
+        """The subwords' rows, float32 [vocabulary, dimension]; training starts from them."""
+        rows: NDArray[np.float32] = self._table.astype(np.float32) * self._scales[:, None]
+        return rows
+
     def tokenize(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Ids of the known subwords of every text."""
-        encodings = self._tokenizer.encode_batch_fast(
+        encodings = self.tokenizer.encode_batch_fast(
             [_valid(text) for text in texts], add_special_tokens=False
         )
         bags = (np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings)
         return [ids[ids != self._unknown] for ids in bags]
+
+    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Vectors of every text's known subwords, float32 [tokens, dimension]; the length of a row is its weight."""
+        return [self._table[ids].astype(np.float32) * self._scales[ids, None] for ids in self.tokenize(texts)]
+
+
+Parts = tuple[Tokenizer, NDArray[np.int8], NDArray[np.float32], int, str]
+
+
+def read_parts(folder: Path, extra: Sequence[str] = ()) -> Parts:
+    """Tokenizer, table, scales, number of the unknown subword and name of the encoder in a folder.
+
+    Args:
+        folder: as for `Encoder.load`.
+        extra: further files that the name's checksum covers.
+
+    Raises:
+        ModelMissingError: a file is not there.
+        ModelCorruptError: a file is damaged, or the files do not belong together.
+    """
+    config = _read_config(folder / CONFIG)
+    tokenizer = _read_tokenizer(folder / TOKENIZER)
+    table, scales = _read_table(folder / WEIGHTS)
+    if tokenizer.get_vocab_size() > len(table) or config.get("dimension") != table.shape[1]:
+        raise _corrupt(folder / CONFIG)
+    content = b"".join(_present(folder / file).read_bytes() for file in (WEIGHTS, TOKENIZER, *extra))
+    unknown = tokenizer.token_to_id(str(config.get("unknown_token")))
+    name = f"{config.get('name')}@{hashlib.sha256(content).hexdigest()[:12]}"
+    return tokenizer, table, scales, -1 if unknown is None else unknown, name
 
 
 def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

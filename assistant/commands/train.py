@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,11 @@ Out = Annotated[
     Path | None, typer.Option(help="모델을 쓸 폴더. 없으면 내장 모델 자리에 써요.", metavar="폴더")
 ]
 
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, help="학습 걸음 수. 없으면 모델 크기마다 정해진 만큼이에요.", metavar="수"),
+]
+
 app = typer.Typer(help="모델을 학습해요.", no_args_is_help=True)
 
 
@@ -29,6 +35,24 @@ class PresetName(StrEnum):
     nano = "nano"
     mini = "mini"
     base = "base"
+
+
+class TeacherPreset(StrEnum):
+    """Sizes of the teacher; `agents.train_teacher.PRESETS` says what they mean."""
+
+    tiny = "tiny"
+    mini = "mini"
+    base = "base"
+    large = "large"
+
+
+class StudentPreset(StrEnum):
+    """Sizes of a student; `agents.train_student.PRESETS` says what they mean."""
+
+    tiny = "tiny"
+    static = "static"
+    small = "small"
+    medium = "medium"
 
 
 class Tuning(StrEnum):
@@ -74,6 +98,52 @@ def encoder(data: Data = None, out: Out = None) -> None:
         folder = out or _embedded("encoder")
         _echo(train(existing(data), folder))
         _record(folder)
+
+
+@app.command()
+def teacher(
+    run: Annotated[
+        Path, typer.Option(help="체크포인트를 둘 폴더. 있으면 이어서 학습해요.", metavar="폴더")
+    ] = Path("runs/teacher"),
+    data: Data = None,
+    preset: Annotated[TeacherPreset, typer.Option(help="모델 크기.")] = TeacherPreset.mini,
+    steps: Steps = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="이만큼 학습하고 멈춰요(분).")] = None,
+) -> None:
+    """작은 문장 인코더를 가르칠 큰 인코더를 학습해요."""
+    with training_tools():
+        from agents.encoder import Encoder
+        from agents.train_teacher import PRESETS, train
+
+        recipe = PRESETS[preset]
+        recipe = replace(recipe, steps=steps or recipe.steps)
+        _echo(train(existing(data), run, Encoder.load(), recipe, minutes))
+
+
+@app.command()
+def student(
+    teacher: Annotated[
+        str,
+        typer.Option(
+            help="damso train teacher의 폴더, 또는 sentence-transformers 모델의 폴더나 이름.", metavar="모델"
+        ),
+    ] = "runs/teacher",
+    run: Annotated[
+        Path, typer.Option(help="체크포인트와 모델을 둘 폴더. 있으면 이어서 학습해요.", metavar="폴더")
+    ] = Path("runs/student"),
+    data: Data = None,
+    preset: Annotated[StudentPreset, typer.Option(help="모델 크기.")] = StudentPreset.small,
+    steps: Steps = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="이만큼 학습하고 멈춰요(분).")] = None,
+) -> None:
+    """큰 문장 인코더의 벡터를 작은 인코더에 옮겨요(지식 증류)."""
+    with training_tools():
+        from agents.encoder import Encoder
+        from agents.train_student import PRESETS, teacher_of, train
+
+        start, recipe = Encoder.load(), PRESETS[preset]
+        recipe = replace(recipe, steps=steps or recipe.steps)
+        _echo(train(existing(data), run, start, teacher_of(teacher, start), recipe, minutes))
 
 
 @app.command()

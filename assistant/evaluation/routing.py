@@ -11,42 +11,44 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.adapter import Array, softmax
 from agents.catalogue import load_catalogue
+from agents.contextual import open_encoder
+from agents.corpus import similarity_correlation
 from agents.encoder import Encoder
+from agents.labelled import LabelledSet
 from agents.router import OUT_OF_SCOPE, Router
 from agents.train_adapter import AdapterRecipe, train_adapter
 from agents.train_router import Line, catalogue_lines, collection_questions
 from agents.train_router import train as train_router
-from compression.language.corpus import is_held_out, read_jsonl
 
 Labels = NDArray[np.int64]
+
+
+class Encodes(Protocol):
+    """Any sentence encoder.
+
+    Attributes:
+        name: for people.
+    """
+
+    name: str
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """As `Encoder.encode`."""
+
+
 Progress = Callable[[str], None]
 
-_HELD_OUT_PERCENT = 20
 _MOST_LINES = 12_000
 _RECALL = 0.95
 # The vector alone is dense and short: a wider bottleneck, little dropout and decay.
 _RECIPE = AdapterRecipe(rank=32, epochs=30, learning_rate=3e-3, decay=0.01, dropout=0.1)
-
-
-@dataclass(frozen=True)
-class LabelledSet:
-    """A public set: training and held-out texts with their labels, and texts of no label.
-
-    Attributes:
-        outside: out-of-domain texts; the first half trains ``none``, the second half is held out.
-    """
-
-    name: str
-    train: list[tuple[str, str]]
-    test: list[tuple[str, str]]
-    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,38 +76,7 @@ class Outcome:
         return best
 
 
-def public_sets(data: Path) -> list[LabelledSet]:
-    """StyleKQC topics and acts, kochat, 3i4k and KLUE-TC; held out by their own split, or by hash of the text.
-
-    StyleKQC's ten paraphrases stand together in its own split. Texts of the held-out side never train.
-
-    Raises:
-        TrainingDataError: a file is missing or malformed.
-    """
-    style = list(read_jsonl(data / "intent" / "stylekqc.jsonl.xz"))
-    parts = {
-        side: [row for row in style if (row["split"] == "dev") == (side == "test")]
-        for side in ("train", "test")
-    }
-    sets = []
-    for key in ("topic", "act"):
-        train, test = ([(row["text"], str(row[key])) for row in parts[side]] for side in ("train", "test"))
-        sets.append(LabelledSet(f"stylekqc_{key}s", train, test))
-    outside = sorted({row["text"] for row in read_jsonl(data / "intent" / "kochat_ood.jsonl.xz")})
-    for name, title in (("kochat", "text"), ("3i4k", "text"), ("klue_tc", "text")):
-        rows = read_jsonl(data / "intent" / f"{name}.jsonl.xz")
-        lines = dict.fromkeys((row[title].strip(), str(row["label"])) for row in rows)
-        train = [line for line in lines if not is_held_out(line[0], _HELD_OUT_PERCENT)]
-        test = [line for line in lines if is_held_out(line[0], _HELD_OUT_PERCENT)]
-        chooser = np.random.default_rng(0)
-        mixed = (
-            [outside[place] for place in chooser.permutation(len(outside))[:4000]] if name == "kochat" else []
-        )
-        sets.append(LabelledSet(name, train, test, tuple(mixed)))
-    return sets
-
-
-def judge_set(chosen: LabelledSet, encoder: Encoder, recipe: AdapterRecipe = _RECIPE) -> Outcome:
+def judge_set(chosen: LabelledSet, encoder: Encodes, recipe: AdapterRecipe = _RECIPE) -> Outcome:
     """Train one adapter on a set's training side, on the frozen vector alone, and predict its held-out side."""
     chooser = np.random.default_rng(0)
     train = [chosen.train[place] for place in chooser.permutation(len(chosen.train))[:_MOST_LINES]]
@@ -239,6 +210,79 @@ def latency(router: Router, lines: Sequence[Line]) -> dict[str, float]:
 def size_of(folder: Path) -> int:
     """Bytes of a model folder, without its card."""
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file() and path.suffix != ".md")
+
+
+def encoder_of(place: str) -> tuple[Encodes, int]:
+    """An encoder with its bytes.
+
+    Args:
+        place: an encoder's folder, a run of ``damso train teacher``, or any sentence-transformers model by folder or
+            hub id (whose bytes are 0 when it is not a folder).
+
+    Raises:
+        ModelError: the folder's files are damaged.
+    """
+    folder = Path(place)
+    if (folder / "encoder.safetensors").is_file():
+        return open_encoder(folder), size_of(folder)
+    from agents.train_student import SentenceTransformerEncoder, TeacherEncoder
+    from agents.train_teacher import SENTENCES, TEACHER
+
+    if (folder / TEACHER).is_file():
+        return TeacherEncoder(folder, Encoder.load()), _bytes(folder / SENTENCES)
+    return SentenceTransformerEncoder(place), _bytes(folder)
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def judge_encoder(
+    encoder: Encodes, size: int, data: Path, sets: Sequence[LabelledSet], tick: Progress = lambda _: None
+) -> dict[str, Any]:
+    """Figures of an encoder alone, with adapters that see its vector and nothing else.
+
+    Args:
+        encoder: the encoder.
+        size: its bytes.
+        data: the data folder, for KorSTS.
+        sets: public sets.
+        tick: told of every set done.
+
+    Returns:
+        ``name``, ``bytes``, ``p50_ms`` and ``p99_ms`` of encoding one message, ``korsts_dev_spearman``, and ``sets``
+        with `figures` of each.
+    """
+    judged = {}
+    for each in sets:
+        judged[each.name] = figures(judge_set(each, encoder))
+        tick(each.name)
+    texts = [text for each in sets for text, _ in each.test[:100]]
+    times = [_milliseconds(encoder, text) for text in texts]
+    p50, p99 = np.percentile(times, [50, 99])
+    return {
+        "name": encoder.name,
+        "bytes": size,
+        "p50_ms": round(float(p50), 3),
+        "p99_ms": round(float(p99), 3),
+        "korsts_dev_spearman": similarity_correlation(encoder.encode, data),
+        "sets": judged,
+    }
+
+
+def _milliseconds(encoder: Encodes, text: str) -> float:
+    start = time.perf_counter()
+    encoder.encode([text])
+    return (time.perf_counter() - start) * 1e3
+
+
+def retained(teacher: dict[str, Any], student: dict[str, Any]) -> dict[str, float]:
+    """What a student keeps of its teacher: the share of each set's accuracy, and of the bytes."""
+    shares = {
+        name: round(figures["accuracy"] / max(teacher["sets"][name]["accuracy"], 1e-9), 4)
+        for name, figures in student["sets"].items()
+    }
+    return {**shares, "bytes": round(student["bytes"] / max(teacher["bytes"], 1), 4)}
 
 
 def reliability_diagram(outcome: Outcome, path: Path) -> None:

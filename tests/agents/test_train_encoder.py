@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import lzma
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from agents import corpus, train_encoder
 from agents.corpus import Pairs
 from agents.encoder import Encoder
 from agents.train_encoder import Bags, Recipe
+from assistant.evaluation.retrieval import Judged, half_of
 from compression.errors import TrainingDataError
+from compression.language.corpus import read_jsonl
 
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
@@ -68,7 +71,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "qa" / "korquad21_questions.jsonl.xz", found)
     write(
         folder / "qa" / "miracl_ko_train.jsonl.xz",
-        [{"question": "시계는 언제 멈추나요?", "pos_doc_ids": ["4"]}],
+        [
+            {
+                "qid": str(n),
+                "question": f"{THINGS[n % 10]}은 언제 {DEEDS[n % 8][:-1]}나요 {n}?",
+                "pos_doc_ids": ["4"],
+            }
+            for n in range(20)
+        ],
     )
     write(
         folder / "qa" / "boolq.jsonl.xz", [{"Question": sentence(n), "Text": paragraph(n)} for n in range(20)]
@@ -111,6 +121,22 @@ def test_held_out_questions_never_train(data: Path) -> None:
     trained = {text for pairs in corpus.question_pairs(data) for text in pairs.anchors}
     assert held_out
     assert not held_out & trained
+
+
+def test_the_half_of_miracl_that_evaluates_never_trains(data: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(data, tmp_path / "data")
+    rows = list(read_jsonl(data / "qa" / "miracl_ko_train.jsonl.xz"))
+    asked = [
+        {"title": row["qid"], "context": paragraph(1), "answers": [{"text": "사과", "answer_start": 0}]} | row
+        for row in rows
+    ]
+    write(folder / "qa" / "tydiqa_ko_train.jsonl.xz", asked)  # the two sets share questions
+    found = corpus.wikipedia(folder, random.Random(1), 1, 100)
+    trained = {text for pairs in (found.judged, *corpus.question_pairs(folder)) for text in pairs.anchors}
+    judged = Judged({row["qid"]: row["question"] for row in rows}, {row["qid"]: {} for row in rows})
+    held_out = set(half_of(judged, "held-out").questions.values())
+    assert held_out and not held_out & trained
+    assert set(half_of(judged, "tuning").questions.values()) & trained
 
 
 def test_missing_and_malformed_data_name_the_file(tmp_path: Path) -> None:

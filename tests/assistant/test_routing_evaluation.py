@@ -11,6 +11,8 @@ from agents.encoder import Encoder
 from assistant import cli
 from assistant.evaluation import routing
 from assistant.evaluation.routing import LabelledSet, Outcome
+from compression.artefacts import models_folder
+from tests.agents.public_data import write_data
 
 
 def test_the_auroc_is_that_of_every_pair() -> None:
@@ -99,3 +101,35 @@ def test_the_command_reports_every_set(
     )
     assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8")) == report
     assert len(list((tmp_path / "out").glob("*.png"))) == 14
+
+
+def test_encoders_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("sentence_transformers")
+    data, run, embedded = write_data(tmp_path / "data"), tmp_path / "run", models_folder() / "encoder"
+    teach = ["train", "teacher", "--preset", "tiny", "--steps", "1", "--data", str(data), "--run", str(run)]
+    distil = [
+        "train",
+        "student",
+        "--preset",
+        "tiny",
+        "--steps",
+        "1",
+        "--data",
+        str(data),
+        "--teacher",
+        str(run),
+    ]
+    compare = ["eval", "routing", "--data", str(data), "--out", str(tmp_path / "out")]
+    for place in (run, tmp_path / "student" / "encoder", embedded):
+        compare += ["--encoder", str(place)]
+    for command in (teach, [*distil, "--run", str(tmp_path / "student")], compare):
+        with pytest.raises(SystemExit) as exited:
+            cli.main(command)
+        assert not exited.value.code
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    teacher, student, static = report["encoders"]
+    assert set(teacher["retained"].values()) == {1.0}
+    assert student["bytes"] < static["bytes"] < 10_000_000 and student["retained"]["bytes"] < 1
+    assert set(static["sets"]) == {"stylekqc_topics", "stylekqc_acts", "kochat", "3i4k", "klue_tc"}
+    assert -1 <= static["korsts_dev_spearman"] <= 1 and static["p50_ms"] <= static["p99_ms"]
+    assert json.loads((tmp_path / "out" / "encoders.json").read_text(encoding="utf-8")) == report
