@@ -34,10 +34,10 @@ def look_up(
     terms = topic_terms(message)
     carried = tuple(term for term in context.carried if term not in terms)
     vector = encoder.encode([" ".join([message, *carried])])[0]
-    expansion = (*carried, *(word for word in thesaurus().expansion(terms) if word not in carried))
-    hits = index.search(message, _PASSAGES, documents, expansion=expansion)
+    others = [word for word in thesaurus().expansion(terms) if word not in carried]
+    hits = index.search(message, _PASSAGES, documents, expansion=others, context=carried)
     stay = context.documents if documents is None else context.documents & set(documents)
     if stay:
-        hits += index.search(message, _PASSAGES // 2, stay, expansion=expansion)
+        hits += index.search(message, _PASSAGES // 2, stay, expansion=others, context=carried)
     question = Question(message, terms, carried, vector, context.question)
     return question, list({hit.passage.id: hit for hit in hits}.values())

@@ -19,17 +19,12 @@ from numpy.typing import NDArray
 from compression.errors import DamsoError
 from retrieval import readers
 from retrieval.chunking import chunk
-from retrieval.fusion import reciprocal_rank_fusion
-from retrieval.hybrid import Candidates, HybridIndex, SentenceEncoder, embedded_text
+from retrieval.fusion import DEFAULT, Fusion
+from retrieval.hybrid import HybridIndex, SentenceEncoder, embedded_text
 from retrieval.store import Document, Passage, Store, heading
 
 __all__ = ["Document", "Hit", "Index", "IngestResult", "Passage", "Rankings", "SentenceEncoder"]
 
-# Chosen on the sample questions' dev split: words lead, and a small rank constant keeps a clear first place
-# first; the first form's encoder, a static embedding, mostly brings in what shares no word with the question.
-_LEXICAL_WEIGHT = 1.0
-_DENSE_WEIGHT = 0.3
-_RANK_CONSTANT = 5
 _DEPTH = 50
 _ADD_BATCH = 64
 
@@ -57,7 +52,7 @@ class Hit:
 
     Attributes:
         passage: the passage with its place.
-        score: fused score plus prior; without a prior at most (1.0 + 0.3) / 6, see `retrieval.fusion`.
+        score: fused score plus prior; its scale is the fusion's, see `retrieval.fusion`.
         lexical_score: BM25, 0 without a common term.
         dense_score: cosine of query and passage, 0 without an encoder.
         lexical_rank: rank from 1 among BM25's candidates, or None.
@@ -90,32 +85,33 @@ class Rankings:
 class Index:
     """The documents of one folder. Thread-safe; several processes may share the folder."""
 
-    def __init__(self, folder: Path, encoder: SentenceEncoder | None) -> None:
+    def __init__(self, folder: Path, encoder: SentenceEncoder | None, fusion: Fusion = DEFAULT) -> None:
         """See `open`."""
         self._lock = RLock()
         self._store = Store(folder / "documents.db")
         try:
             self._version = self._store.version
-            self._hybrid = HybridIndex(self._store, folder, encoder)
+            self._hybrid = HybridIndex(self._store, folder, encoder, fusion)
         except BaseException:
             self._store.close()
             raise
 
     @classmethod
-    def open(cls, folder: Path, encoder: SentenceEncoder | None) -> Index:
+    def open(cls, folder: Path, encoder: SentenceEncoder | None, fusion: Fusion = DEFAULT) -> Index:
         """Opens or creates the index of a folder.
 
         Args:
             folder: where the database and its caches lie; made when missing.
             encoder: makes the vectors; None searches by words only. When it is another than the one that
                 made the stored vectors, all are made anew.
+            fusion: how both parts of the search are made one.
 
         Raises:
             NewerDatabaseError: a newer version of Damso wrote the database.
             CorruptDatabaseError: the database file is damaged.
             StoreError: the folder cannot be written.
         """
-        return cls(folder, encoder)
+        return cls(folder, encoder, fusion)
 
     def __enter__(self) -> Index:
         return self
@@ -214,6 +210,7 @@ class Index:
         documents: Collection[str] | None = None,
         prior: Mapping[int, float] | None = None,
         expansion: Sequence[str] = (),
+        context: Sequence[str] = (),
     ) -> list[Hit]:
         """Finds the passages that speak about a question, by words and by meaning.
 
@@ -222,7 +219,9 @@ class Index:
             top_k: how many at most.
             documents: ids or names of the documents to search; None for all.
             prior: scores by passage id, added to the fused ones; their passages become candidates.
-            expansion: further index terms at a lower weight than the query's own, for follow-up questions.
+            expansion: further index terms at a lower weight than the query's own, such as other words for them.
+            context: terms that a follow-up question takes over from the conversation; as ``expansion``, and part
+                of the query's meaning where the fusion says so.
 
         Returns:
             Best first; fewer than ``top_k`` when fewer passages have anything to do with the query.
@@ -230,8 +229,8 @@ class Index:
         with self._lock:
             self._follow_other_processes()
             allowed = None if documents is None else self._store.chunk_ids(documents)
-            found = self._hybrid.candidates(query, expansion, max(_DEPTH, 5 * top_k), allowed)
-            fused = _fused(found)
+            found = self._hybrid.candidates(query, context, expansion, max(_DEPTH, 5 * top_k), allowed)
+            fused = self._hybrid.fused(found)
             for chunk_id, score in (prior or {}).items():
                 if allowed is None or chunk_id in allowed:
                     fused[chunk_id] = fused.get(chunk_id, 0.0) + score
@@ -249,13 +248,15 @@ class Index:
         depth: int = 100,
         documents: Collection[str] | None = None,
         expansion: Sequence[str] = (),
+        context: Sequence[str] = (),
     ) -> Rankings:
         """The ``depth`` best passages of each part of the search; arguments as in `search`."""
         with self._lock:
             self._follow_other_processes()
             allowed = None if documents is None else self._store.chunk_ids(documents)
-            found = self._hybrid.candidates(query, expansion, depth, allowed)
-        return Rankings(found.lexical, found.dense, _best(_fused(found), depth))
+            found = self._hybrid.candidates(query, context, expansion, depth, allowed)
+            fused = self._hybrid.fused(found)
+        return Rankings(found.lexical, found.dense, _best(fused, depth))
 
     def passage_ids(self) -> NDArray[np.int64]:
         """Ids of all passages, ascending, int64 ``[n]``."""
@@ -297,29 +298,25 @@ class Index:
         """Reads and encodes without the lock, so that questions are answered meanwhile."""
         source = readers.parse(data, name)
         chunks = chunk(source)
-        texts = [
-            embedded_text(heading(source.title, c.section), source.text[c.start : c.end]) for c in chunks
-        ]
-        vectors = self._hybrid.encode(texts)
+        headings = [heading(source.title, c.section) for c in chunks]
+        texts = [source.text[c.start : c.end] for c in chunks]
+        vectors = self._hybrid.encode(list(map(embedded_text, headings, texts)))
         with self._lock:
             document, added, removed = self._store.put(
                 name, digest, len(data), source, chunks, vectors, collection
             )
             self._hybrid.drop(removed)
         for start in range(0, len(added), _ADD_BATCH):
+            batch = slice(start, start + _ADD_BATCH)
+            analysed = self._hybrid.analysed(headings[batch], texts[batch])
             with self._lock:
-                self._hybrid.add(added[start : start + _ADD_BATCH])
+                self._hybrid.insert(added[batch], analysed, None if vectors is None else vectors[batch])
         return document, bool(removed)
 
     def _follow_other_processes(self) -> None:
         if (version := self._store.version) != self._version:
             self._hybrid.synchronise()
             self._version = version
-
-
-def _fused(found: Candidates) -> dict[int, float]:
-    rankings = [(_LEXICAL_WEIGHT, found.lexical), (_DENSE_WEIGHT, found.dense)]
-    return reciprocal_rank_fusion(rankings, _RANK_CONSTANT)
 
 
 def _best(scores: Mapping[int, float], top_k: int) -> list[int]:

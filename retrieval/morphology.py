@@ -8,9 +8,10 @@ bigrams, so they are found all the same.
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import groupby
 from threading import Lock
@@ -30,6 +31,7 @@ __all__ = [
     "forget",
     "Morpheme",
     "index_terms",
+    "index_terms_of",
     "likeness",
     "morpheme_ids",
     "morphemes",
@@ -41,12 +43,15 @@ __all__ = [
 TERMS_VERSION = 1
 """Raise it when `index_terms` changes, so that stored term indices are made anew."""
 
-_NOUNS = ("NNG", "NNP", "NNB", "NR", "XR", "SL", "SH", "W_HASHTAG", "W_MENTION")
-_PREDICATES = ("VV", "VA")
-_WHOLE = ("W_URL", "W_EMAIL")
+_NOUNS = frozenset(("NNG", "NNP", "NNB", "NR", "XR", "SL", "SH", "W_HASHTAG", "W_MENTION"))
+_PREDICATES = frozenset(("VV", "VA"))
+_CONTENT = _NOUNS | _PREDICATES | {"W_URL", "W_EMAIL"}
+_NUMBERS = frozenset(("SN", "W_SERIAL"))
 # Too common to tell one passage from another: light verbs and bound nouns.
 _LIGHT = frozenset("하 되 있 이 것 거 수 등 때 때문 그 저 중 알 주 받 보 같".split())
 _CACHED_LENGTH = 512
+# More threads than this wait for the one that turns Kiwi's tokens into terms.
+_WORKERS = min(4, os.cpu_count() or 1)
 _loading = Lock()
 
 
@@ -109,14 +114,13 @@ def index_terms(text: str) -> list[str]:
     which is the word stripped of its particles; for words that Kiwi does not know also character bigrams,
     so that a differently cut or inflected form still meets it.
     """
-    tokens = _tokens(text)
-    terms = [form for token in tokens for form in _content(token)]
-    for _, word in groupby(tokens, key=lambda token: token.word_position):
-        nouns = [token for token in word if _is_tagged(token, _NOUNS)]
-        whole = "".join(token.form for token in nouns).lower()
-        terms += [whole] if len(nouns) > 1 else []
-        terms += _bigrams(whole) if any(token.oov for token in nouns) else []
-    return terms
+    return _terms(_tokens(text))
+
+
+def index_terms_of(texts: Sequence[str]) -> Iterator[list[str]]:
+    """`index_terms` of many texts, in order; Kiwi analyses several at a time."""
+    analysed: Iterable[list[Token]] = _kiwi().tokenize(list(map(_printable, texts)))
+    return map(_terms, analysed)
 
 
 def warm_up() -> None:
@@ -129,16 +133,35 @@ def forget() -> None:
     _remembered.cache_clear()
 
 
+def _terms(tokens: Iterable[Token]) -> list[str]:
+    terms: list[str] = []
+    compounds: list[str] = []
+    for _, word in groupby(tokens, key=_word):
+        nouns, unknown = [], False
+        for token in word:
+            terms += _content(token)
+            if token.tag in _NOUNS:
+                nouns.append(token.form)
+                unknown = unknown or token.oov
+        whole = "".join(nouns).lower()
+        compounds += [whole] if len(nouns) > 1 else []
+        compounds += _bigrams(whole) if unknown else []
+    return terms + compounds
+
+
+def _word(token: Token) -> int:
+    return int(token.word_position)
+
+
 def _content(token: Token) -> list[str]:
-    if token.tag in ("SN", "W_SERIAL"):
+    tag = token.tag
+    if tag in _NUMBERS:
         return re.findall(r"\d+", token.form.replace(",", ""))
-    kept = _is_tagged(token, _NOUNS + _PREDICATES + _WHOLE) and token.form not in _LIGHT
-    return [token.form.lower()] if kept else []
-
-
-def _is_tagged(token: Token, tags: tuple[str, ...]) -> bool:
-    """Whether the tag is one of these; Kiwi marks regular and irregular predicates by a suffix (``VV-R``)."""
-    return token.tag.split("-")[0] in tags
+    # Kiwi marks regular and irregular predicates by a suffix (``VV-R``).
+    if tag not in _CONTENT and tag.split("-")[0] not in _PREDICATES:
+        return []
+    form = token.form
+    return [] if form in _LIGHT else [form.lower()]
 
 
 def _bigrams(word: str) -> list[str]:
@@ -155,9 +178,12 @@ def _remembered(text: str) -> tuple[Token, ...]:
 
 
 def _analysed(text: str) -> tuple[Token, ...]:
+    return tuple(_kiwi().tokenize(_printable(text)))
+
+
+def _printable(text: str) -> str:
     # Lone surrogates come from undecodable command-line arguments; Kiwi's UTF-8 has no room for them.
-    printable = text.encode("utf-8", "replace").decode("utf-8")
-    return tuple(_kiwi().tokenize(unicodedata.normalize("NFC", printable)))
+    return unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _kiwi() -> Kiwi:
@@ -169,4 +195,4 @@ def _kiwi() -> Kiwi:
 def _loaded_kiwi() -> Any:
     from kiwipiepy import Kiwi
 
-    return Kiwi(num_workers=1, load_multi_dict=False, load_default_dict=False, load_typo_dict=False)
+    return Kiwi(num_workers=_WORKERS, load_multi_dict=False, load_default_dict=False, load_typo_dict=False)

@@ -257,6 +257,26 @@ class Store:
             for row in self._all(f"{_PASSAGE} WHERE c.id = ?", chunk_id):
                 yield _passage(row)
 
+    def texts(self, ids: Iterable[int]) -> Iterator[tuple[int, str, str]]:
+        """Id, heading and text of many passages; unknown ids are left out.
+
+        Each document is read once where its passages follow one another: SQLite walks through all of a long text
+        to cut a piece out of it.
+        """
+        current, title, text = "", "", ""
+        for chunk_id in ids:
+            found = self._all("SELECT document_id, start, end, section FROM chunks WHERE id = ?", chunk_id)
+            for document_id, start, end, section in found:
+                if document_id != current:
+                    current = document_id
+                    title, text = self._one("SELECT title, text FROM documents WHERE id = ?", document_id)
+                yield chunk_id, heading(title, section), text[start:end]
+
+    def existing(self, ids: Sequence[int]) -> set[int]:
+        """Those of some ids, which lie close together, whose passages are in the store."""
+        found = self._all("SELECT id FROM chunks WHERE id BETWEEN ? AND ?", min(ids), max(ids)) if ids else []
+        return {row[0] for row in found}.intersection(ids)
+
     def neighbours(self, passage_id: int) -> tuple[Passage | None, Passage | None]:
         """The passages before and after one in its document."""
         found = []
@@ -285,8 +305,7 @@ class Store:
             for (blob,) in self._all("SELECT vector FROM vectors WHERE chunk_id = ?", chunk_id):
                 found.append(chunk_id)
                 blobs.append(blob)
-        flat = np.frombuffer(b"".join(blobs), np.float16).astype(np.float32)
-        return found, flat.reshape(len(found), -1 if found else 0)
+        return found, _unpacked(b"".join(blobs)).reshape(len(found), -1 if found else 0)
 
     def put_vectors(self, ids: Sequence[int], vectors: Vectors) -> None:
         """Stores vectors of passages, float32 ``[len(ids), dimension]``, as float16."""
@@ -329,6 +348,15 @@ def _insert_chunk(connection: sqlite3.Connection, document_id: str, chunk: Chunk
         (document_id, chunk.start, chunk.end, chunk.section, chunk.page, json.dumps(chunk.sentences)),
     )
     return int(cursor.lastrowid or 0)
+
+
+def as_stored(vectors: Vectors) -> Vectors:
+    """Vectors as the store gives them back."""
+    return _unpacked(vectors.astype(np.float16).tobytes()).reshape(vectors.shape)
+
+
+def _unpacked(stored: bytes) -> Vectors:
+    return np.frombuffer(stored, np.float16).astype(np.float32)
 
 
 def _insert_vectors(connection: sqlite3.Connection, ids: Sequence[int], vectors: Vectors) -> None:

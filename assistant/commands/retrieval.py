@@ -26,6 +26,13 @@ class Half(StrEnum):
     unseen = "unseen"
 
 
+class Fusing(StrEnum):
+    """How both parts of the search are made one: `retrieval.fusion`."""
+
+    ranks = "ranks"
+    scores = "scores"
+
+
 def retrieval(
     questions: Annotated[
         Path | None, typer.Argument(help="질문 파일(topics tsv 또는 jsonl).", metavar="[질문]")
@@ -51,25 +58,37 @@ def retrieval(
     half: Annotated[
         Half, typer.Option(help="질문의 절반만, 또는 인코더가 배우지 않은 질문만(unseen) 써요.")
     ] = Half.all,
+    fusion: Annotated[
+        Fusing | None,
+        typer.Option(help="합치는 방법: 순위(ranks)나 점수(scores). 없으면 담소가 쓰는 방법이에요."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="표 없이 JSON 하나로 출력해요.")] = False,
 ) -> None:
     """MIRACL 형식의 질문과 관련도로 네 가지 검색의 nDCG@10과 R@100을 재요."""
     from agents.encoder import Encoder
     from assistant.evaluation.retrieval import eojeol_index, evaluate, fill, half_of, unseen
     from assistant.evaluation.runs import claim
+    from retrieval.fusion import DEFAULT, Ranks, Scores
     from retrieval.index import Index
 
+    chosen = DEFAULT if fusion is None else Ranks() if fusion is Fusing.ranks else Scores()
     judged, texts, name = _chosen(questions, qrels, corpus, data, articles, half)
     claim(out / "run.json", {"corpus": name})
     judged = unseen(judged, data) if half is Half.unseen and data else half_of(judged, half.value)
-    with Index.open(out / "index", Encoder.load()) as index:
+    with Index.open(out / "index", Encoder.load(), chosen) as index:
         with _bar("문서", articles if data else None) as step:
             unreadable = fill(index, texts, step)
         with _bar("어절 색인(구절)", len(index.passage_ids())) as step:
             eojeol = eojeol_index(index, out / "eojeol.cache", step)
         with _bar("질문", len(judged.questions)) as step:
             figures = evaluate(index, eojeol, judged, article_level or data is not None, step)
-    figures = {"corpus": name, "half": half.value, "unreadable": unreadable, **figures}
+    figures = {
+        "corpus": name,
+        "half": half.value,
+        "fusion": repr(chosen),
+        "unreadable": unreadable,
+        **figures,
+    }
     (out / "retrieval.json").write_text(
         json.dumps(figures, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
     )

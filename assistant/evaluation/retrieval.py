@@ -36,6 +36,8 @@ ROWS = {"eojeol": "BM25(어절)", "morpheme": "BM25(형태소)", "dense": "임�
 
 _DEPTH = 1000
 _BATCH = 10_000
+# What a killed run has to analyse again is at most this.
+_DOCUMENTS_AT_ONCE = 2500
 _SHARDS = 4
 _WORD = re.compile(r"\w+")
 _HINT = "MIRACL 형식의 파일인지 확인해 주세요."
@@ -155,7 +157,7 @@ def fill(index: Index, corpus: Iterable[Text], progress: Callable[[int], None] =
     """Adds documents that are not in the index yet.
 
     Args:
-        index: calls a document by its id in the corpus; its caches are written every ten thousand documents.
+        index: calls a document by its id in the corpus; its caches are written every few thousand documents.
         corpus: read as a stream.
         progress: called with 1 for each document.
 
@@ -166,7 +168,7 @@ def fill(index: Index, corpus: Iterable[Text], progress: Callable[[int], None] =
     stream = ((_name(text.id), text) for text in _counted(corpus, progress))
     fresh = ((name, _markdown(text)) for name, text in stream if name not in known)
     failed = 0
-    while results := index.ingest_texts(islice(fresh, _BATCH)):
+    while results := index.ingest_texts(islice(fresh, _DOCUMENTS_AT_ONCE)):
         failed += sum(result.error is not None for result in results)
     return failed
 

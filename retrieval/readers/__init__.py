@@ -14,7 +14,7 @@ from retrieval.errors import (
     UnreadableFileError,
     UnsupportedFormatError,
 )
-from retrieval.readers import csv, docx, eml, html, hwp, hwpx, markdown, pdf, plain, pptx, xlsx
+from retrieval.readers import archive, csv, docx, eml, html, hwp, hwpx, markdown, pdf, plain, pptx, xlsx
 from retrieval.readers.decoding import decode, read_bytes, require_file
 from retrieval.readers.source import Block, SourceText
 
@@ -44,6 +44,9 @@ _READERS: dict[str, _Reader] = {
     ".xlsx": xlsx.parse,
 }
 SUPPORTED = tuple(_READERS)
+_MACROS = (".docm", ".dotm", ".pptm", ".xlsm")
+_OLD = {".doc": ".docx", ".ppt": ".pptx", ".xls": ".xlsx"}
+_PICTURES = (".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Control characters and marks that reorder text: a name must not be able to lie about itself on a screen.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -113,9 +116,22 @@ def _extension(name: str) -> str:
 
 
 def _require_supported(name: str) -> None:
-    if _extension(name) not in _READERS:
+    extension, shown = _extension(name), Path(name).name
+    if extension in _MACROS:
+        raise archive.with_macros(shown)
+    if extension in _OLD:
+        raise UnsupportedFormatError(
+            f"'{shown}'은(는) 옛 형식({extension})의 파일이에요.",
+            f"{_OLD[extension]}로 다시 저장한 뒤 올려 주세요.",
+        )
+    if extension in _PICTURES:
+        raise UnsupportedFormatError(
+            f"'{shown}'은(는) 그림이라서 글을 읽을 수 없어요.",
+            "글자 인식(OCR)으로 글자를 넣은 PDF로 만들어 올려 주세요.",
+        )
+    if extension not in _READERS:
         supported = ", ".join(SUPPORTED)
         raise UnsupportedFormatError(
-            f"'{Path(name).name}'은(는) 읽을 수 없는 형식이에요. 지원하는 형식: {supported}",
+            f"'{shown}'은(는) 읽을 수 없는 형식이에요. 지원하는 형식: {supported}",
             "지원하는 형식으로 저장해서 올려 주세요.",
         )

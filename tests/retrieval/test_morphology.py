@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.morphology import content_morphemes, index_terms
+from retrieval.morphology import content_morphemes, index_terms, index_terms_of
 
 
 def test_particles_and_endings_fall_away() -> None:
@@ -17,6 +17,14 @@ def test_particles_and_endings_fall_away() -> None:
 def test_numbers_and_foreign_words_are_normalised() -> None:
     assert content_morphemes("KTX 요금은 3,000원") == ["ktx", "요금", "3000", "원"]
     assert content_morphemes("전화 02-123-4567")[1:] == ["02", "123", "4567"]
+
+
+@given(st.lists(st.text(max_size=40), max_size=5))
+@settings(max_examples=30)
+def test_many_texts_at_once_give_the_same_terms(wild: list[str]) -> None:
+    texts = ["주민등록등본을 떼러 갔어요.", "", "3,000원 \ud800 ㅋㅋ", "담소하닙이 먹닙습니다", *wild]
+    assert list(index_terms_of(texts)) == [index_terms(text) for text in texts]
+    assert list(index_terms_of([])) == []
 
 
 def test_light_verbs_are_left_out() -> None:

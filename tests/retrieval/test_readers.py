@@ -167,7 +167,10 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path) -> None:
         "broken.txt": ("가나".encode() + b"\xff\xff\x81", UnreadableFileError, "인코딩"),
         "odd.txt": (b"\xff\xfea", UnreadableFileError, "인코딩"),
         "large.txt": (b"a" * (MAX_BYTES + 1), DocumentTooLargeError, "20 MB"),
-        "paper.doc": (b"x", UnsupportedFormatError, ".hwp, .hwpx"),
+        "paper.doc": (b"x", UnsupportedFormatError, "옛 형식"),
+        "paper.docm": (b"x", UnreadableFileError, "매크로"),
+        "paper.odt": (b"x", UnsupportedFormatError, ".hwp, .hwpx"),
+        "scan.jpg": (b"x", UnsupportedFormatError, "그림"),
         "noextension": (b"x", UnsupportedFormatError, ".hwp, .hwpx"),
     }
     for name, (data, error, message) in cases.items():

@@ -12,7 +12,7 @@ from retrieval.chunking import chunk
 from retrieval.database import connect
 from retrieval.errors import DocumentNotFoundError
 from retrieval.readers import parse
-from retrieval.store import MIGRATIONS, Document, Store
+from retrieval.store import MIGRATIONS, Document, Store, as_stored
 
 
 @pytest.fixture
@@ -44,6 +44,23 @@ def test_final_schema(tmp_path: Path, store: Store) -> None:
         "sqlite_sequence": ["name", "seq"],
         "vectors": ["chunk_id", "vector"],
     }
+
+
+def test_many_texts_are_those_of_their_passages(store: Store) -> None:
+    _, first, _ = put(store, "글.md", "# 제목 😀\n\n## 하나\n\n첫 문장이에요.\n\n## 둘\n\n둘째예요.")
+    _, second, _ = put(store, "또.txt", "다른 글 😀이에요.")
+    mixed = [*first, *second, 10**9, *first[::-1]]
+    expected = [(passage.id, passage.heading, passage.text) for passage in store.passages(mixed)]
+    assert list(store.texts(mixed)) == expected and len(expected) == 2 * len(first) + 1
+    store.remove("글.md")
+    assert store.existing([*first, *second, 10**9]) == set(second)
+    assert store.existing([]) == set()
+
+
+def test_vectors_come_back_as_stored(store: Store) -> None:
+    vectors = np.random.default_rng(0).normal(size=(1, 7)).astype(np.float32)
+    _, added, _ = put(store, "글.txt", "글이에요.", vectors)
+    assert np.array_equal(store.vectors(added)[1], as_stored(vectors))
 
 
 def test_passages_come_back_as_they_went_in(store: Store) -> None:
