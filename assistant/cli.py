@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assistant.commands import agents, evaluate, iot, study, train
+from assistant.commands import agents, audio, evaluate, iot, study, train, vision
 from assistant.commands.compress import compress
+from assistant.commands.usage import UsageError, usage_message
 from assistant.errors import DamsoError
 from assistant.events import Done, Source, Token, ToolResult
 from assistant.settings import Settings
@@ -44,21 +46,46 @@ app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(study.app, name="study")
 app.add_typer(iot.app, name="iot")
+train.app.command("audio")(audio.train)
+train.app.command("super-resolution")(vision.super_resolution)
+evaluate.app.command("audio")(audio.measure)
 
 Message = Annotated[str, typer.Argument(help="물어볼 말.", metavar="질문")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON 하나로 출력해요.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; an error of ours becomes one message on stderr and exit code 1.
+    """Run the command and exit.
+
+    An error of ours, or of the file system, becomes one message on stderr and exit code 1, wrong usage exit code 2.
 
     Args:
         arguments: without the program's name; by default the process's own.
     """
     try:
-        app(args=None if arguments is None else list(arguments))
+        code = app(
+            args=None if arguments is None else list(arguments), prog_name="damso", standalone_mode=False
+        )
+        sys.exit(code if isinstance(code, int) else 0)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(str(error))
+        else:
+            typer.echo(f"오류: {usage_message(error)}", err=True)
+        sys.exit(2)
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("멈췄어요.", err=True)
+        sys.exit(130)
     except DamsoError as error:
         typer.echo(f"오류: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        hint = "경로와 권한, 디스크의 남은 자리를 확인해 주세요."
+        typer.echo(f"오류: 파일이나 폴더를 쓸 수 없어요{place}. {hint}", err=True)
         sys.exit(1)
 
 
@@ -227,6 +254,7 @@ def serve(
 
 app.command()(train.export)
 app.command()(compress)
+app.command()(vision.upscale)
 
 
 @contextmanager

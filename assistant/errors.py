@@ -6,6 +6,8 @@ DamsoError
 │   ├── ModelCorruptError
 │   └── UnsupportedModelError
 ├── TrainingDataError
+├── AudioError
+├── TrafficError
 ├── CatalogueError
 │   └── UnknownAgentError
 ├── DocumentError
@@ -23,6 +25,7 @@ DamsoError
 │   └── MessageTooLongError
 ├── ToolError
 │   ├── MissingArgumentError
+│   ├── PictureError
 │   ├── ToolArgumentError
 │   └── UnknownToolError
 ├── BusyError
@@ -33,6 +36,7 @@ DamsoError
 from __future__ import annotations
 
 from agents.errors import CatalogueError, UnknownAgentError
+from compression.audio.errors import AudioError
 from compression.errors import (
     DamsoError,
     ModelCorruptError,
@@ -42,6 +46,7 @@ from compression.errors import (
     UnsupportedMachineError,
     UnsupportedModelError,
 )
+from compression.iot.errors import TrafficError
 from retrieval.errors import (
     CorruptDatabaseError,
     DiskFullError,
@@ -56,6 +61,7 @@ from retrieval.errors import (
 )
 
 __all__ = [
+    "AudioError",
     "BusyError",
     "CatalogueError",
     "CorruptDatabaseError",
@@ -73,10 +79,12 @@ __all__ = [
     "ModelError",
     "ModelMissingError",
     "NewerDatabaseError",
+    "PictureError",
     "SettingsError",
     "StoreError",
     "ToolArgumentError",
     "ToolError",
+    "TrafficError",
     "TrainingDataError",
     "UnknownAgentError",
     "UnknownToolError",
@@ -105,6 +113,10 @@ class ToolError(DamsoError):
 
 class UnknownToolError(ToolError):
     """No tool has that name."""
+
+
+class PictureError(ToolError):
+    """A file is no picture that the tool can work on."""
 
 
 class ToolArgumentError(ToolError):

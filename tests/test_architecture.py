@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -52,7 +53,8 @@ def test_errors_of_the_packages_are_all_exported() -> None:
     import compression.errors
     import retrieval.errors
 
-    for module in (agents.errors, compression.errors, retrieval.errors):
+    parts = [importlib.import_module(f"compression.{part}.errors") for part in ("audio", "iot")]
+    for module in (agents.errors, compression.errors, retrieval.errors, *parts):
         defined = {name for name, value in vars(module).items() if isinstance(value, type)}
         assert defined <= set(errors.__all__)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from assistant.tools import home, network, schedule
+from assistant.tools import audio, home, network, schedule, vision
+from assistant.tools.audio import Voice
 from assistant.tools.home import Home
 from assistant.tools.network import Network
 from assistant.tools.registry import Registry, Tool
 from assistant.tools.schedule import Schedule
+from assistant.tools.vision import Vision
 
 __all__ = ["Registry", "Tool", "Tools"]
 
@@ -29,6 +31,8 @@ class Tools:
         schedule.register(self.registry, self.schedule)
         home.register(self.registry, self.home)
         network.register(self.registry, Network(folder))
+        vision.register(self.registry, Vision(folder))
+        audio.register(self.registry, Voice(folder))
 
     def close(self) -> None:
         """Close the databases."""

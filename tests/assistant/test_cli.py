@@ -116,6 +116,18 @@ def test_route_prints_scores(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines()[0].split() == ["90.0%", "documents"]
 
 
+def test_an_error_of_the_file_system_is_one_message(
+    leave: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/there")
+
+    monkeypatch.setattr(CopyingAssistant, "open", refuse)
+    assert damso("ingest", leave) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("오류: 파일이나 폴더를 쓸 수 없어요: /there.")
+
+
 def test_chat_streams_obeys_and_survives_errors(
     leave: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,3 +226,24 @@ def test_doctor_without_models_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     assert checks["모델"].ok is False and "저장소" in checks["모델"].detail
     assert checks["파이썬"].ok and checks["꾸러미"].ok
     assert str(tmp_path) in checks["디스크"].detail
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["ask"], "질문 값이 빠졌어요. 쓰는 법은 damso ask --help"),
+        (["ask", "--nope", "x"], "그런 옵션은 없어요: --nope"),
+        (["ingst"], "그런 명령은 없어요: ingst. 혹시 ingest인가요?"),
+        (["serve", "--port", "abc"], "--port에 쓸 수 없는 값이에요"),
+        (["doctor", "extra"], "받을 수 없는 값이 더 있어요: extra"),
+        (["ingest", "--collection"], "--collection 다음에 값이"),
+    ],
+)
+def test_wrong_usage_is_told_in_korean(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("오류: ") and told in message and message.count("\n") == 1

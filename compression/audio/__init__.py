@@ -1,0 +1,1 @@
+"""Speech emotion: RoutingConvNet and a smaller network, trained, compared, exported and run."""

@@ -1,0 +1,1 @@
+"""Models that see: super-resolution of pictures."""

@@ -1,0 +1,1 @@
+"""Super-resolution of pictures: EDSR, small students distilled from it, exits trained by self-distillation."""
