@@ -158,7 +158,7 @@ def _read(observed: Observed, model: ConditionalLogit) -> List:
 
 
 def fit(
-    data: Path, out: Path, seed: int = 1, threshold: float = 0.27, vectors: Floats32 | None = None
+    data: Path, out: Path, seed: int = 1, threshold: float = 0.33, vectors: Floats32 | None = None
 ) -> dict[str, Any]:
     """Fits both stages and writes them with the figures on the dev dialogues; an hour on two cores.
 
