@@ -36,7 +36,7 @@ browser:
 		|| echo "chromium is not installed: the page's test will be skipped"
 
 bench: setup
-	for name in generation routing retrieval serving; do $(BIN)/python -m benchmarks.$$name; done
+	for name in generation routing retrieval serving tools vision; do $(BIN)/python -m benchmarks.$$name; done
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from assistant.errors import (
+    AudioError,
     BusyError,
     DamsoError,
     DiskFullError,
@@ -18,6 +19,8 @@ from assistant.errors import (
     DocumentTooLargeError,
     MessageError,
     MessageTooLongError,
+    ToolError,
+    TrafficError,
     UnsupportedFormatError,
 )
 
@@ -29,6 +32,9 @@ _STATUSES: tuple[tuple[type[DamsoError], int], ...] = (
     (MessageTooLongError, 413),
     (UnsupportedFormatError, 415),
     (DocumentError, 422),
+    (ToolError, 422),
+    (AudioError, 422),
+    (TrafficError, 422),
     (MessageError, 400),
     (DiskFullError, 507),
 )

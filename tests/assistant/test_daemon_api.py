@@ -12,6 +12,8 @@ from openai import BadRequestError, NotFoundError, OpenAI, RateLimitError
 
 from assistant.daemon.application import create_app
 from assistant.daemon.documents import upload_name
+from assistant.daemon.errors import status_of
+from assistant.errors import AudioError, DamsoError, PictureError, ToolArgumentError, TrafficError
 from assistant.settings import Settings
 from tests.assistant.doubles import LEAVE, CopyingAssistant, running, wait_until
 
@@ -195,6 +197,12 @@ def test_a_bad_upload_is_refused_and_leaves_nothing(
     response = daemon.http.post("/v1/documents", files={"file": (name, content)})
     assert response.status_code == status
     assert len(daemon.assistant.index.documents()) == 1
+
+
+@pytest.mark.parametrize("error", [AudioError, PictureError, ToolArgumentError, TrafficError])
+def test_a_file_that_a_tool_cannot_read_is_the_requests_fault(error: type[DamsoError]) -> None:
+    assert status_of(error("읽을 수 없어요.", "")) == 422
+    assert status_of(DamsoError("고장 났어요.", "")) == 500
 
 
 @given(name=st.text(max_size=400))
