@@ -36,7 +36,8 @@ from retrieval.index import Index
 from retrieval.morphology import warm_up
 
 # How sure the router must be of an agent for the documents not to be asked at all. A document's question that
-# goes to a tool is the worst mistake, so a tool that is less likely than `_LIKELY` never acts.
+# goes to a tool is the worst mistake, so a tool that is less likely than `_LIKELY` never acts. While documents are
+# being talked about, help and what is out of scope have to be as sure as `_SURE_OF_HELP`.
 _SURE_OF_SMALLTALK = 0.97
 _SURE_OF_HELP = 0.8
 _SURE_OF_TOOL = 0.9
@@ -212,7 +213,7 @@ class _Turn:
         if not self._takes(answer, files):
             self._take_in(files)
         grounding = self._ground() if self._asks_documents(agent, answer, confidence) else None
-        if agent != "documents" and self._belongs_to_documents(grounding, answer, confidence):
+        if agent != "documents" and self._belongs_to_documents(grounding, agent, answer, confidence):
             agent, intent, answer = "documents", "ask_fact", Answer()
         self._route = Route(agent, intent, confidence)
         yield self._route
@@ -274,12 +275,17 @@ class _Turn:
             return True
         return confidence <= sure.get(agent, _SURE_OF_TOOL)
 
-    def _belongs_to_documents(self, grounding: Grounding | None, answer: Answer, confidence: float) -> bool:
-        """Whether the documents win over another agent: they hold the answer, or a tool is in doubt."""
+    def _belongs_to_documents(
+        self, grounding: Grounding | None, agent: str, answer: Answer, confidence: float
+    ) -> bool:
+        """Whether the documents win over another agent: they hold the answer, they were being talked about, or a
+        tool is in doubt."""
         if answer.tool and (confidence < _LIKELY or asks_how(self._message)):
             return True
         if grounding is None or answer.documents:
             return False
+        if self._context.after_documents and agent in ("help", OUT_OF_SCOPE) and confidence <= _SURE_OF_HELP:
+            return True
         return bool(grounding.answerable >= self._assistant._threshold)
 
     def _run(self, errand: Errand) -> Iterator[Event]:

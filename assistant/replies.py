@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
+
 from assistant.grounding import Candidate
 from retrieval.readers import SUPPORTED
 
@@ -45,6 +47,9 @@ _REPLIES = {
         "저는 담소예요. 인터넷 없이 이 컴퓨터 안에서, 넣어 주신 문서를 읽고 답해 드리는 도우미예요."
     ),
 }
+_NEAR = 0.1
+"""Probability from which a sentence that is not sure enough to answer is worth reading."""
+_LONGEST_QUOTE = 160
 _OUT_OF_SCOPE = {
     "": "무슨 말씀인지 잘 모르겠어요. 궁금한 점을 조금 더 풀어서 적어 주시겠어요?",
     "contact": "전화나 메시지는 보낼 수 없어요. 담소는 이 컴퓨터 안에서만 움직여요.",
@@ -63,9 +68,12 @@ def reply_for(agent: str, intent: str) -> str | None:
 
 
 def not_found(nearest: Candidate | None) -> str:
-    """Says that the documents do not hold the answer, and names the nearest passage."""
+    """Says that the documents do not hold the answer, names the nearest passage, and quotes it if it is near."""
     if nearest is None:
         return "문서에 없습니다."
     passage = nearest.hit.passage
     place = " › ".join([passage.document, *filter(None, passage.section.split(" > "))])
-    return f"문서에 없습니다. 가장 가까운 내용은 ‘{place}’에 있어요."
+    if nearest.probability < _NEAR:
+        return f"문서에 없습니다. 가장 가까운 내용은 ‘{place}’에 있어요."
+    sentence = shorten(" ".join(nearest.text.split()), _LONGEST_QUOTE, placeholder="…")
+    return f"문서에 없습니다. 가장 가까운 내용은 ‘{place}’의 이 문장이에요: “{sentence}”"

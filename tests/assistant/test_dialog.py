@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from agents.router import RouteScores
 from assistant.dialog import Assistant
 from assistant.errors import (
     EmptyMessageError,
@@ -88,6 +89,25 @@ def test_help_is_answered_from_fixed_replies_alone(talk: Assistant) -> None:
     assert kinds(events) == [Route, Token, Done]
     assert isinstance(events[-1], Done)
     assert events[-1].answer == reply_for("help", "delete") and not events[-1].abstained
+
+
+@pytest.mark.parametrize(
+    ("agent", "intent", "sure", "expected"),
+    [
+        ("help", "usage", 0.79, "documents"),
+        ("help", "usage", 0.95, "help"),
+        ("out_of_scope", "lookup", 0.7, "documents"),
+        ("out_of_scope", "lookup", 0.95, "out_of_scope"),
+    ],
+)
+def test_while_documents_are_talked_about_doubtful_help_is_about_them(
+    talk: Assistant, monkeypatch: pytest.MonkeyPatch, agent: str, intent: str, sure: float, expected: str
+) -> None:
+    conversation = talk.ask(QUESTION).conversation
+    scores = RouteScores({agent: sure, "documents": 1 - sure}, {agent: {intent: 1.0}}, {})
+    monkeypatch.setattr(talk._router, "route", lambda *_: scores)
+    assert talk.ask("탐사선 바퀴는요?", conversation=conversation).agent == expected
+    assert talk.ask("탐사선 바퀴는요?").agent == agent
 
 
 def test_small_talk_of_a_model_that_rambles_is_replaced(talk: Assistant) -> None:

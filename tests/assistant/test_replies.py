@@ -36,6 +36,9 @@ def test_fixed_replies_are_polite() -> None:
 
 
 def test_an_abstention_names_the_nearest_passage() -> None:
-    reply = not_found(candidate("책은 많다.", 0.1))
-    assert reply.startswith("문서에 없습니다.")
-    assert "‘도서관.md › 이용 › 책 빌리기’" in reply
+    far, near = not_found(candidate("책은 많다.", 0.05)), not_found(candidate("책은\n많다.", 0.2))
+    for reply in (far, near):
+        assert reply.startswith("문서에 없습니다.")
+        assert "‘도서관.md › 이용 › 책 빌리기’" in reply
+    assert "책은" not in far and "“책은 많다.”" in near
+    assert len(not_found(candidate("책은 아주 많다. " * 100, 0.2))) < 300
