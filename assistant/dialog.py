@@ -278,8 +278,7 @@ class _Turn:
     def _belongs_to_documents(
         self, grounding: Grounding | None, agent: str, answer: Answer, confidence: float
     ) -> bool:
-        """Whether the documents win over another agent: they hold the answer, they were being talked about, or a
-        tool is in doubt."""
+        """Whether the documents win over another agent: they tell, were being talked about, or a tool is in doubt."""
         if answer.tool and (confidence < _LIKELY or asks_how(self._message)):
             return True
         if grounding is None or answer.documents:
